@@ -60,7 +60,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (c *RedisConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if !d.Args(&c.URL) {
+	if !d.AllArgs(&c.URL) {
 		return d.ArgErr()
 	}
 	if c.URL == "" {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,10 @@ const (
 	// are never used as probes: none shall wait for a Redis that is down.
 	neverHalfOpen = 100 * 365 * 24 * time.Hour
 )
+
+func init() {
+	redis.SetLogger(redisDebug{})
+}
 
 // redisPool keeps clients over reloads: two configs with the same settings
 // share connections, the breaker and what it knows.
@@ -238,6 +243,16 @@ func (r *Redis) note(down bool) (changed bool) {
 // redisLog is the process's logger: the client outlives the config, and with it
 // the logger, that opened it.
 func redisLog() *zap.Logger { return caddy.Log().Named("fairway.redis") }
+
+// redisDebug takes what go-redis would print by itself, a line for every failed
+// dial. Outages are told once, by the client.
+type redisDebug struct{}
+
+func (redisDebug) Printf(_ context.Context, format string, v ...any) {
+	if entry := redisLog().Check(zap.DebugLevel, "go-redis"); entry != nil {
+		entry.Write(zap.String("detail", fmt.Sprintf(format, v...)))
+	}
+}
 
 // Kind is "redis".
 func (r *Redis) Kind() string { return "redis" }
