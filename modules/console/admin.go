@@ -126,6 +126,9 @@ func act(app *gateway.App, r *http.Request, kind, action string) (any, error) {
 			continue
 		}
 		result, err := actor.Act(r.Context(), action, args)
+		if errors.Is(err, gateway.ErrNotMine) {
+			continue
+		}
 		if err != nil {
 			return nil, actError(err, kind, action)
 		}

@@ -30,13 +30,18 @@ type Actor interface {
 	Part
 
 	// Act carries out the named action. It returns ErrUnknownAction if it has
-	// no such action, and an error made by BadArgument if the arguments are
-	// the caller's mistake.
+	// no such action, ErrNotMine if the action is about something it does not
+	// have, and an error made by BadArgument if the arguments are the caller's
+	// mistake.
 	Act(ctx context.Context, action string, args json.RawMessage) (any, error)
 }
 
 // ErrUnknownAction is returned by Actor.Act for an action it does not have.
 var ErrUnknownAction = errors.New("unknown action")
+
+// ErrNotMine is returned by Actor.Act if the action is about something, such as
+// a zone or an upstream, that another part of the same kind may have.
+var ErrNotMine = errors.New("not found")
 
 // ArgumentError is a mistake of the one who called an action. Its text is shown
 // to them.
