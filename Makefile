@@ -1,0 +1,63 @@
+# Each line here can be run by hand. `make` alone lists the targets.
+
+# How everything is built: without C, without this machine's paths, and with
+# xcaddy.toml's tags, so that bin/fairway and the tests compile a package once.
+export CGO_ENABLED = 0
+export GOFLAGS = -trimpath -tags=nobadger,nomysql,nopgx
+
+PACKAGES = ./...
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /	/' | expand -t 10
+
+.PHONY: build
+build: ## bin/fairway (by xcaddy, see xcaddy.toml) and bin/users
+	go run ./cmd/build
+	go build -o bin/users ./cmd/users
+
+.PHONY: run
+run: build ## build, start the gateway and the user service, show what to try
+	go build -o bin/run ./cmd/run
+	bin/run
+
+.PHONY: test
+test: ## install what the tests need, then run them all
+	sh scripts/need.sh test
+	go test -timeout 15m $(PACKAGES)
+
+.PHONY: bench
+bench: ## measure the gateway against its baselines (needs wrk)
+	sh scripts/need.sh bench
+	go run ./test/bench
+
+.PHONY: load
+load: ## the load test on its own
+	sh scripts/need.sh bench
+	go test -timeout 30m -run TestLoad ./test/...
+
+.PHONY: lint
+lint: bin/golangci-lint ## golangci-lint with the house's set, gofumpt among it
+	bin/golangci-lint run $(PACKAGES)
+
+.PHONY: fmt
+fmt: bin/gofumpt ## format as lint wants it
+	bin/gofumpt -w -extra .
+
+.PHONY: vuln
+vuln: bin/govulncheck ## known vulnerabilities in what we call (asks vuln.go.dev)
+	bin/govulncheck $(PACKAGES)
+
+.PHONY: clean
+clean: ## remove bin/ and data/
+	rm -rf bin data
+
+# The tools' versions are in tools/go.mod, apart from the gateway's.
+bin/golangci-lint: tools/go.mod
+	go build -C tools -o ../bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/gofumpt: tools/go.mod
+	go build -C tools -o ../bin/ mvdan.cc/gofumpt
+
+bin/govulncheck: tools/go.mod
+	go build -C tools -o ../bin/ golang.org/x/vuln/cmd/govulncheck
