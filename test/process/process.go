@@ -33,7 +33,8 @@ type Spec struct {
 	// Variables added to this process's environment, as KEY=value.
 	Env []string
 
-	// Working folder; what the program prints goes to NAME.log in it.
+	// Working folder; what the program prints goes to NAME.log in it,
+	// which each start begins anew.
 	Dir string
 
 	// The processor cores the program may use. Default: any. Linux only.
@@ -56,7 +57,7 @@ type Process struct {
 // Start starts a program and returns at once; see WaitFor.
 func Start(s Spec) (*Process, error) {
 	logPath := filepath.Join(s.Dir, s.Name+".log")
-	out, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	out, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of %s: %w", s.Name, err)
 	}
