@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -95,8 +96,16 @@ func bareReason(err error) error {
 	return err
 }
 
+// typeMistake is how the TOML library words a value of the wrong type.
+var typeMistake = regexp.MustCompile(`line (\d+) \(last key "([^"]*)"\): incompatible types: TOML value has type (\S+); destination has type (\S+)`)
+
 // syntaxError puts file and line in front of what the TOML library says.
 func (m *manifest) syntaxError(err error) error {
+	if found := typeMistake.FindStringSubmatch(err.Error()); found != nil {
+		line, key, got, want := found[1], found[2], found[3], found[4]
+		want = strings.NewReplacer("string", "a string", "slice", "a list", "struct", "a table").Replace(want)
+		return fmt.Errorf("%s:%s: %s: want %s, got a value of type %s", m.file, line, key, want, got)
+	}
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
 		return fmt.Errorf("%s: %s", m.file, strings.TrimPrefix(err.Error(), "toml: "))
