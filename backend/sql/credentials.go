@@ -1,0 +1,62 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fairway-gateway/fairway/backend"
+)
+
+// Credentials is what a login needs to know about a user.
+type Credentials struct {
+	backend.Principal
+	Plan         backend.Plan
+	PasswordHash string
+	// TokensValidFrom refuses access tokens that were issued before it.
+	TokensValidFrom time.Time
+}
+
+const credentialColumns = `id, role, plan, password_hash, tokens_valid_from`
+
+func scanCredentials(r rows, c *Credentials) error {
+	var from int64
+	err := r.Scan(&c.ID, &c.Role, &c.Plan, &c.PasswordHash, &from)
+	c.TokensValidFrom = fromMicros(from)
+	return err
+}
+
+// CredentialsByEmail returns the credentials of the user with the given address,
+// which is in its normal form.
+func (db *DB) CredentialsByEmail(ctx context.Context, email string) (*Credentials, error) {
+	return db.credentials(ctx, `SELECT `+credentialColumns+` FROM users WHERE email = $1`, email)
+}
+
+// CredentialsByID returns the credentials of the user with the given id.
+func (db *DB) CredentialsByID(ctx context.Context, id int64) (*Credentials, error) {
+	return db.credentials(ctx, `SELECT `+credentialColumns+` FROM users WHERE id = $1`, id)
+}
+
+func (db *DB) credentials(ctx context.Context, query string, arg any) (*Credentials, error) {
+	var c Credentials
+	err := db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		c, err = one(ctx, q, scanCredentials, query, arg)
+		return err
+	})
+	if errors.Is(err, errNoRow) {
+		return nil, notFound("user")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// SetPasswordHash replaces the hash of a user's password with one of the same
+// password, unless it was changed since old was read.
+func (db *DB) SetPasswordHash(ctx context.Context, id int64, old, hash string) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		_, err := q.exec(ctx, `UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3`, hash, id, old)
+		return err
+	})
+}

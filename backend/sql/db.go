@@ -1,0 +1,126 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fairway-gateway/fairway/backend"
+)
+
+// Config says which database to use and how. Zero values mean the defaults.
+type Config struct {
+	// URL is postgres://… for PostgreSQL. Empty means SQLite.
+	URL string
+	// ReplicaURL is a PostgreSQL server that lists and exports read from. Empty
+	// means that the main one also reads.
+	ReplicaURL string
+	// Dir is the folder of the SQLite file, users.db. It is made if missing.
+	Dir string
+	// MaxConns bounds the pool. Default: 20.
+	MaxConns int
+	// IdleTimeout closes a pooled connection that nobody used. Default: 30s.
+	IdleTimeout time.Duration
+	// ConnectTimeout bounds one attempt to connect. Default: 2s.
+	ConnectTimeout time.Duration
+	// QueryTimeout bounds a statement or a transaction, the wait for a free
+	// connection included. Default: 5s.
+	QueryTimeout time.Duration
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+func (c *Config) defaults() {
+	def(&c.MaxConns, 20)
+	def(&c.IdleTimeout, 30*time.Second)
+	def(&c.ConnectTimeout, 2*time.Second)
+	def(&c.QueryTimeout, 5*time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
+
+func def[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.MaxConns < 1 || c.MaxConns > 10_000:
+		return fmt.Errorf("the pool must have from 1 to 10000 connections, got %d", c.MaxConns)
+	case c.ReplicaURL != "" && c.URL == "":
+		return errors.New("a replica needs a PostgreSQL database URL")
+	case c.URL != "" && !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://"):
+		return errors.New("the database URL must begin with postgres://")
+	}
+	return nil
+}
+
+// DB is the store. It is safe for concurrent use.
+type DB struct {
+	engine  engine
+	timeout time.Duration
+	now     func() time.Time
+}
+
+// Open connects to the database that c names. Migrate has to follow.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	c.defaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	var e engine
+	var err error
+	if c.URL != "" {
+		e, err = openPostgres(ctx, c)
+	} else {
+		e, err = openSQLite(ctx, filepath.Join(c.Dir, "users.db"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &DB{engine: e, timeout: c.QueryTimeout, now: c.Now}, nil
+}
+
+// Migrate brings the tables up to date. Of several instances that start at
+// once, one migrates and the others wait.
+func (db *DB) Migrate(ctx context.Context) error { return db.engine.migrate(ctx) }
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error { return db.engine.ping(ctx) }
+
+// Close waits for running statements and closes every connection.
+func (db *DB) Close() { db.engine.close() }
+
+// read runs fn with the time that a query may take.
+func (db *DB) read(ctx context.Context, fn func(context.Context, querier) error) error {
+	return db.within(ctx, func(ctx context.Context) error { return fn(ctx, db.engine.reader()) })
+}
+
+// list is read for what may be a moment old.
+func (db *DB) list(ctx context.Context, fn func(context.Context, querier) error) error {
+	return db.within(ctx, func(ctx context.Context) error { return fn(ctx, db.engine.replica()) })
+}
+
+// write runs fn in a transaction, with the time that a query may take.
+func (db *DB) write(ctx context.Context, fn func(context.Context, querier) error) error {
+	return db.within(ctx, func(ctx context.Context) error {
+		return db.engine.inTx(ctx, func(q querier) error { return fn(ctx, q) })
+	})
+}
+
+// within turns the end of the time into an answer: come back later.
+func (db *DB) within(ctx context.Context, fn func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, db.timeout)
+	defer cancel()
+	err := fn(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil && backend.ErrorCode(err) == "" {
+		return backend.Busy("the database", time.Second, err)
+	}
+	return err
+}

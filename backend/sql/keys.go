@@ -1,0 +1,41 @@
+package sql
+
+import (
+	"context"
+
+	"github.com/fairway-gateway/fairway/backend"
+)
+
+func scanKey(r rows, k *backend.SigningKey) error {
+	var created, changed int64
+	err := r.Scan(&k.ID, &k.State, &k.Private, &created, &changed)
+	k.CreatedAt, k.ChangedAt = fromMicros(created), fromMicros(changed)
+	return err
+}
+
+// SigningKeys returns every key, the oldest first.
+func (db *DB) SigningKeys(ctx context.Context) ([]backend.SigningKey, error) {
+	var keys []backend.SigningKey
+	err := db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		keys, err = signingKeys(ctx, q)
+		return err
+	})
+	return keys, err
+}
+
+func signingKeys(ctx context.Context, q querier) ([]backend.SigningKey, error) {
+	return all(ctx, q, scanKey, `SELECT id, state, private, created_at, changed_at FROM signing_keys ORDER BY created_at, id`)
+}
+
+// AddSigningKey stores k unless there is a key in its state already, which then
+// stays: of two instances that start at once, one's key is used by both.
+func (db *DB) AddSigningKey(ctx context.Context, k backend.SigningKey) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error { return addKey(ctx, q, k) })
+}
+
+func addKey(ctx context.Context, q querier, k backend.SigningKey) error {
+	_, err := q.exec(ctx,
+		`INSERT INTO signing_keys (id, state, private, created_at, changed_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		k.ID, string(k.State), k.Private, micros(k.CreatedAt), micros(k.ChangedAt))
+	return err
+}

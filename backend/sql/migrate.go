@@ -1,0 +1,36 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// folders says where each database's table definitions are.
+var folders = map[goose.Dialect]string{
+	goose.DialectSQLite3:  "migrations/sqlite",
+	goose.DialectPostgres: "migrations/postgres",
+}
+
+// migrateUp applies what is missing. The caller holds the lock.
+func migrateUp(ctx context.Context, dialect goose.Dialect, db *sql.DB) error {
+	files, err := fs.Sub(migrations, folders[dialect])
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(dialect, db, files)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrating: %w", err)
+	}
+	return nil
+}

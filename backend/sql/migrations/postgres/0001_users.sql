@@ -1,0 +1,65 @@
+-- +goose Up
+-- Times are microseconds since 1970 in UTC, so that both databases sort and
+-- compare them alike.
+CREATE TABLE users (
+	id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	email TEXT NOT NULL UNIQUE,
+	name TEXT NOT NULL,
+	age BIGINT,
+	role TEXT NOT NULL,
+	plan TEXT NOT NULL,
+	password_hash TEXT NOT NULL,
+	email_verified_at BIGINT,
+	tokens_valid_from BIGINT NOT NULL DEFAULT 0,
+	version BIGINT NOT NULL DEFAULT 1,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL
+);
+CREATE INDEX users_by_creation ON users (created_at, id);
+
+CREATE TABLE profiles (
+	user_id BIGINT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+	bio TEXT,
+	location TEXT,
+	website TEXT,
+	avatar_url TEXT
+);
+
+CREATE TABLE sessions (
+	id TEXT PRIMARY KEY,
+	user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+	user_agent TEXT NOT NULL,
+	ip TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	last_used_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	revoked_at BIGINT
+);
+CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE TABLE refresh_tokens (
+	hash BYTEA PRIMARY KEY,
+	session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	used_at BIGINT
+);
+CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+
+CREATE TABLE signing_keys (
+	id TEXT PRIMARY KEY,
+	state TEXT NOT NULL,
+	private BYTEA NOT NULL,
+	created_at BIGINT NOT NULL,
+	changed_at BIGINT NOT NULL
+);
+-- At most one key signs and at most one waits, whatever two instances do at once.
+CREATE UNIQUE INDEX signing_keys_current ON signing_keys (state) WHERE state IN ('next', 'active');
+
+-- +goose Down
+DROP TABLE signing_keys;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE profiles;
+DROP TABLE users;

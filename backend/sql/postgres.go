@@ -1,0 +1,117 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+// migrationLock is the advisory lock under which one instance migrates.
+const migrationLock = 0x66616972776179 // "fairway"
+
+// postgresEngine is a pool of connections, each with a cache of prepared
+// statements.
+type postgresEngine struct {
+	pool *pgxpool.Pool
+	// behind is the pool of the replica, or pool where there is none.
+	behind *pgxpool.Pool
+}
+
+func openPostgres(ctx context.Context, c Config) (*postgresEngine, error) {
+	pool, err := openPool(ctx, c.URL, c)
+	if err != nil {
+		return nil, err
+	}
+	e := &postgresEngine{pool: pool, behind: pool}
+	if c.ReplicaURL == "" {
+		return e, nil
+	}
+	if e.behind, err = openPool(ctx, c.ReplicaURL, c); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("replica: %w", err)
+	}
+	return e, nil
+}
+
+func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database URL: %w", err)
+	}
+	pc.MaxConns = int32(c.MaxConns) //nolint:gosec // bounded by Config.check
+	pc.MaxConnIdleTime = c.IdleTimeout
+	pc.ConnConfig.ConnectTimeout = c.ConnectTimeout
+	pc.ConnConfig.RuntimeParams["application_name"] = "fairway-users"
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout+time.Second)
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connecting to the database: %w", err)
+	}
+	return pool, nil
+}
+
+func (e *postgresEngine) reader() querier  { return pgConn{e.pool} }
+func (e *postgresEngine) replica() querier { return pgConn{e.behind} }
+
+func (e *postgresEngine) inTx(ctx context.Context, fn func(querier) error) error {
+	return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error { return fn(pgConn{tx}) })
+}
+
+func (e *postgresEngine) ping(ctx context.Context) error { return e.pool.Ping(ctx) }
+
+// migrate holds an advisory lock on a connection of its own; the server lets go
+// of it when that connection ends, however that comes about.
+func (e *postgresEngine) migrate(ctx context.Context) error {
+	conn, err := pgx.ConnectConfig(ctx, e.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written on it
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return fmt.Errorf("waiting for another instance to migrate: %w", err)
+	}
+	db := stdlib.OpenDBFromPool(e.pool)
+	defer db.Close()
+	return migrateUp(ctx, goose.DialectPostgres, db)
+}
+
+func (e *postgresEngine) isDuplicate(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "23505" // unique_violation
+}
+
+func (e *postgresEngine) close() {
+	e.behind.Close() // closing a pool twice does nothing
+	e.pool.Close()
+}
+
+// pgConn is a querier on a pool or a transaction.
+type pgConn struct {
+	c interface {
+		Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
+		Query(context.Context, string, ...any) (pgx.Rows, error)
+	}
+}
+
+func (p pgConn) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	tag, err := p.c.Exec(ctx, query, args...)
+	return tag.RowsAffected(), err
+}
+
+func (p pgConn) query(ctx context.Context, query string, args ...any) (rows, error) {
+	return p.c.Query(ctx, query, args...)
+}
+
+var _ engine = (*postgresEngine)(nil)

@@ -1,0 +1,151 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// sqliteEngine keeps one connection that writes, so that writers queue here in
+// order instead of polling SQLite's lock, and a few that only read.
+type sqliteEngine struct {
+	path  string
+	write *sql.DB
+	read  *sql.DB
+}
+
+func openSQLite(ctx context.Context, path string) (*sqliteEngine, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("making the data folder: %w", err)
+	}
+	// A commit is on the disk before it is answered (synchronous FULL), so that
+	// not even a power cut takes back an account.
+	write, err := sql.Open("sqlite", sqliteURI(path, "synchronous(FULL)")+"&_txlock=immediate")
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", sqliteURI(path, "query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+	read.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)))
+	e := &sqliteEngine{path: path, write: write, read: read}
+	if err := e.ping(ctx); err != nil {
+		e.close()
+		return nil, fmt.Errorf("opening the database file %q: %w", path, err)
+	}
+	return e, nil
+}
+
+func sqliteURI(path string, pragmas ...string) string {
+	uri := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)"
+	for _, p := range pragmas {
+		uri += "&_pragma=" + p
+	}
+	return uri
+}
+
+func (e *sqliteEngine) reader() querier  { return sqliteConn{e.read} }
+func (e *sqliteEngine) replica() querier { return sqliteConn{e.read} }
+
+func (e *sqliteEngine) inTx(ctx context.Context, fn func(querier) error) error {
+	tx, err := e.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // it says only that the commit came first
+	if err := fn(sqliteConn{tx}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// ping opens the writing connection first: it is the one that makes the file.
+func (e *sqliteEngine) ping(ctx context.Context) error {
+	if err := e.write.PingContext(ctx); err != nil {
+		return err
+	}
+	return e.read.PingContext(ctx)
+}
+
+func (e *sqliteEngine) migrate(ctx context.Context) error {
+	unlock, err := e.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return migrateUp(ctx, goose.DialectSQLite3, e.write)
+}
+
+// lock keeps other processes from migrating the same file. It is an exclusive
+// transaction on a database of its own, so that it ends with this process
+// however that ends.
+func (e *sqliteEngine) lock(ctx context.Context) (unlock func(), err error) {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: e.path + ".lock"}).EscapedPath()+"?_pragma=busy_timeout(60000)&_txlock=exclusive")
+	if err != nil {
+		return nil, err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("waiting for another process to migrate %q: %w", e.path, err)
+	}
+	return func() { _ = tx.Rollback(); _ = db.Close() }, nil
+}
+
+func (e *sqliteEngine) isDuplicate(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+}
+
+func (e *sqliteEngine) close() {
+	e.read.Close()
+	e.write.Close()
+}
+
+// sqliteConn is a querier on a *sql.DB or a *sql.Tx.
+type sqliteConn struct {
+	c interface {
+		ExecContext(context.Context, string, ...any) (sql.Result, error)
+		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+	}
+}
+
+func (s sqliteConn) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	res, err := s.c.ExecContext(ctx, numbered(query), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (s sqliteConn) query(ctx context.Context, query string, args ...any) (rows, error) {
+	rs, err := s.c.QueryContext(ctx, numbered(query), args...)
+	if err != nil {
+		return nil, err
+	}
+	return sqliteRows{rs}, nil
+}
+
+// numbered writes parameters SQLite's way: there $1 would be a name, ?1 is the
+// first argument. No statement of ours has a dollar sign elsewhere.
+func numbered(query string) string { return strings.ReplaceAll(query, "$", "?") }
+
+type sqliteRows struct{ *sql.Rows }
+
+func (r sqliteRows) Close() { _ = r.Rows.Close() }
+
+var _ engine = (*sqliteEngine)(nil)
