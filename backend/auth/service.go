@@ -1,0 +1,182 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/fairway-gateway/fairway/backend"
+	"github.com/fairway-gateway/fairway/backend/sql"
+)
+
+const (
+	// RefreshLife is how long a refresh token waits for its use.
+	RefreshLife = 30 * 24 * time.Hour
+	// SessionLife ends a session however often it was refreshed.
+	SessionLife = 90 * 24 * time.Hour
+	// ReuseGrace is how long a used refresh token is still exchanged: a client
+	// may have lost the answer, or have sent two requests at once.
+	ReuseGrace = 10 * time.Second
+)
+
+// Service answers who somebody is. It is safe for concurrent use.
+type Service struct {
+	DB     *sql.DB
+	Hasher *Hasher
+	Issuer *Issuer
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+// Tokens is what a login or a refresh gives.
+type Tokens struct {
+	Access      string
+	AccessLife  time.Duration
+	Scope       string
+	Refresh     string
+	RefreshLife time.Duration
+}
+
+// Client is where a login came from, as far as one can know.
+type Client struct {
+	UserAgent string
+	IP        string
+}
+
+var errRefused = backend.Fail(backend.Unauthenticated, "wrong email or password")
+
+// Register creates a user. n is brought into its normal form.
+func (s *Service) Register(ctx context.Context, n backend.NewUser) (*backend.User, error) {
+	if err := backend.InvalidFields(n.Normalize()); err != nil {
+		return nil, err
+	}
+	hash, err := s.Hasher.Hash(ctx, n.Password)
+	if err != nil {
+		return nil, err
+	}
+	return s.DB.CreateUser(ctx, n, hash)
+}
+
+// Login starts a session. The answer and its time are the same for a wrong
+// password and for an address that nobody has.
+func (s *Service) Login(ctx context.Context, email, password string, from Client) (*Tokens, error) {
+	email, okEmail := backend.NormalizeEmail(email)
+	password, okPassword := backend.NormalizePassword(password)
+	c := &sql.Credentials{}
+	if okEmail && okPassword {
+		found, err := s.DB.CredentialsByEmail(ctx, email)
+		switch {
+		case err == nil:
+			c = found
+		case backend.ErrorCode(err) != backend.NotFound:
+			return nil, err
+		}
+	}
+	ok, err := s.Hasher.Verify(ctx, c.PasswordHash, password)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errRefused
+	}
+	s.upgrade(ctx, c, password)
+	return s.startSession(ctx, c, from)
+}
+
+// upgrade hashes the password anew if that costs another amount now than when it
+// was stored. That it did not work is no reason to refuse the login.
+func (s *Service) upgrade(ctx context.Context, c *sql.Credentials, password string) {
+	if !s.Hasher.Outdated(c.PasswordHash) {
+		return
+	}
+	hash, err := s.Hasher.Hash(ctx, password)
+	if err == nil {
+		err = s.DB.SetPasswordHash(ctx, c.ID, c.PasswordHash, hash)
+	}
+	if err != nil {
+		s.Log.WarnContext(ctx, "rehashing a password", "user_id", c.ID, "error", err)
+	}
+}
+
+func (s *Service) startSession(ctx context.Context, c *sql.Credentials, from Client) (*Tokens, error) {
+	now := s.Now()
+	session := backend.Session{
+		ID: rand.Text(), UserID: c.ID, UserAgent: truncate(from.UserAgent, 200), IP: from.IP,
+		CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(SessionLife),
+	}
+	secret, hash := newSecret()
+	token := backend.RefreshToken{Hash: hash, SessionID: session.ID, CreatedAt: now, ExpiresAt: now.Add(RefreshLife)}
+	if err := s.DB.StartSession(ctx, session, token); err != nil {
+		return nil, err
+	}
+	return s.tokens(c, secret, token)
+}
+
+// Refresh exchanges a refresh token for new tokens, with the role and the plan
+// that the user has now.
+func (s *Service) Refresh(ctx context.Context, secret string) (*Tokens, error) {
+	successor, hash := newSecret()
+	next := backend.RefreshToken{Hash: hash}
+	session, err := s.DB.RotateRefreshToken(ctx, hashSecret(secret), &next, RefreshLife, ReuseGrace)
+	if errors.Is(err, sql.ErrTokenReused) {
+		s.Log.WarnContext(ctx, "a refresh token was used twice; its session is revoked")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.DB.CredentialsByID(ctx, session.UserID)
+	if backend.ErrorCode(err) == backend.NotFound { // deleted a moment ago
+		return nil, errRefused
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.tokens(c, successor, next)
+}
+
+func (s *Service) tokens(c *sql.Credentials, secret string, t backend.RefreshToken) (*Tokens, error) {
+	access, scope, err := s.Issuer.Issue(c.Principal, c.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return &Tokens{
+		Access: access, AccessLife: AccessLife, Scope: scope,
+		Refresh: secret, RefreshLife: t.ExpiresAt.Sub(t.CreatedAt),
+	}, nil
+}
+
+// Logout ends the session that a refresh token belongs to.
+func (s *Service) Logout(ctx context.Context, secret string) error {
+	return s.DB.EndSession(ctx, hashSecret(secret))
+}
+
+// Authenticate returns who sent an access token. The role is the one the user
+// has now; a token of a deleted user is worth nothing.
+func (s *Service) Authenticate(ctx context.Context, token string) (*backend.Principal, error) {
+	id, issuedAt, err := s.Issuer.Verify(ctx, token)
+	if err != nil {
+		return nil, &backend.Error{Code: backend.Unauthenticated, Message: "invalid token", Err: err}
+	}
+	c, err := s.DB.CredentialsByID(ctx, id)
+	if backend.ErrorCode(err) == backend.NotFound {
+		return nil, &backend.Error{Code: backend.Unauthenticated, Message: "the user is gone", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if issuedAt.Before(c.TokensValidFrom.Truncate(time.Second)) {
+		return nil, backend.Fail(backend.Unauthenticated, "the token was revoked")
+	}
+	return &c.Principal, nil
+}
+
+// truncate shortens s to at most n bytes of valid UTF-8.
+func truncate(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
+}

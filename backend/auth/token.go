@@ -1,0 +1,103 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/fairway-gateway/fairway/backend"
+)
+
+// AccessLife is how long an access token is good for.
+const AccessLife = 15 * time.Minute
+
+// clockSkew is how far the clocks of two instances may differ.
+const clockSkew = 5 * time.Second
+
+// claims is what an access token says (RFC 9068, less its client_id).
+type claims struct {
+	jwt.RegisteredClaims
+	Scope string       `json:"scope"`
+	Role  backend.Role `json:"role"`
+	Plan  backend.Plan `json:"plan"`
+}
+
+// scopes says what each role's tokens are good for at the gateway.
+var scopes = map[backend.Role]string{
+	backend.RoleUser:  "users:read users:write",
+	backend.RoleAdmin: "users:read users:write users:admin",
+}
+
+// Issuer signs and checks access tokens. It is safe for concurrent use.
+type Issuer struct {
+	Keys *Keys
+	// Name is the iss claim; Audience the aud claim.
+	Name     string
+	Audience string
+	Now      func() time.Time
+}
+
+// Issue returns an access token for the user, and its scope.
+func (i *Issuer) Issue(p backend.Principal, plan backend.Plan) (token, scope string, err error) {
+	now := i.Now()
+	c := claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: i.Name, Subject: strconv.FormatInt(p.ID, 10), Audience: jwt.ClaimStrings{i.Audience},
+			ID: rand.Text(), IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(AccessLife)),
+		},
+		Scope: scopes[p.Role], Role: p.Role, Plan: plan,
+	}
+	id, key := i.Keys.signing()
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, c)
+	t.Header["kid"] = id
+	token, err = t.SignedString(key)
+	return token, c.Scope, err
+}
+
+// maxToken bounds what is parsed at all. Ours have less than 1 KiB.
+const maxToken = 8 << 10
+
+// Verify returns whose token this is and when it was issued.
+func (i *Issuer) Verify(ctx context.Context, token string) (user int64, issuedAt time.Time, err error) {
+	if len(token) > maxToken {
+		return 0, time.Time{}, errors.New("the token is too long")
+	}
+	var c claims
+	_, err = jwt.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		id, _ := t.Header["kid"].(string)
+		if key, ok := i.Keys.verifying(ctx, id); ok {
+			return key, nil
+		}
+		return nil, errors.New("unknown key")
+	},
+		jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(i.Name), jwt.WithAudience(i.Audience),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(i.Now))
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	user, err = strconv.ParseInt(c.Subject, 10, 64)
+	if err != nil || user < 1 || c.IssuedAt == nil {
+		return 0, time.Time{}, errors.New("the token has no usable sub and iat")
+	}
+	return user, c.IssuedAt.Time, nil
+}
+
+// newSecret returns a token of 256 random bits and the hash to store. A fast
+// hash will do: such a token cannot be guessed.
+func newSecret() (secret string, hash []byte) {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails: the runtime crashes instead
+	secret = base64.RawURLEncoding.EncodeToString(b)
+	return secret, hashSecret(secret)
+}
+
+func hashSecret(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}
