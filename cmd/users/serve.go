@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairway-gateway/fairway/backend/auth"
+	api "github.com/fairway-gateway/fairway/backend/http"
+	"github.com/fairway-gateway/fairway/backend/sql"
+)
+
+// drainLimit is how long a shutdown may take. Load balancers and init systems
+// commonly kill after 30 s anyway.
+const drainLimit = 30 * time.Second
+
+// keepAlive is the TCP keep-alive: a peer that vanished is noticed after a few
+// of these.
+const keepAlive = 10 * time.Second
+
+// serveFlags are the options of users serve.
+type serveFlags struct {
+	*databaseFlags
+	listen         string
+	issuer         string
+	audience       string
+	registration   string
+	externalAPI    string
+	trustedProxies string
+	drainDelay     time.Duration
+	testArgon2     bool
+}
+
+func serveCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{Use: "serve", Short: "Migrate the database and serve the API", Args: cobra.NoArgs}
+	e := &environment{getenv: getenv, flags: cmd.Flags()}
+	f := &serveFlags{databaseFlags: addDatabaseFlags(e)}
+	e.text(&f.listen, "listen", "USERS_LISTEN", "127.0.0.1:8081", "address to serve on")
+	e.text(&f.issuer, "issuer", "USERS_ISSUER", "https://fairway.example", "iss claim of access tokens")
+	e.text(&f.audience, "audience", "USERS_AUDIENCE", "fairway", "aud claim of access tokens")
+	e.text(&f.registration, "registration", "USERS_REGISTRATION", "open", "who may create accounts: open or admin")
+	e.text(&f.externalAPI, "external-api", "USERS_EXTERNAL_API", "", "URL that /health also asks")
+	e.text(&f.trustedProxies, "trusted-proxies", "USERS_TRUSTED_PROXIES", "127.0.0.0/8,::1/128", "networks whose X-Forwarded-For is believed, comma-separated")
+	e.duration(&f.drainDelay, "drain-delay", "USERS_DRAIN_DELAY", 0, "how long a shutdown fails /ready before it stops accepting")
+	e.toggle(&f.testArgon2, "insecure-test-argon2", "USERS_INSECURE_TEST_ARGON2", "FOR TESTS ONLY: hash passwords so cheaply that they are not protected")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := e.err(); err != nil {
+			return err
+		}
+		log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
+		return serve(cmd.Context(), f, log)
+	}
+	return cmd
+}
+
+// service is everything that runs, from the database up.
+type service struct {
+	db   *sql.DB
+	keys *auth.Keys
+	api  *api.Server
+	log  *slog.Logger
+}
+
+// serve runs until ctx ends, and then for as long as draining takes.
+func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
+	conf, err := f.apiConfig()
+	if err != nil {
+		return err
+	}
+	conf.Log = log
+	// The listener comes first: a port in use is found out before anything is done.
+	listener, err := listen(ctx, f.listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	s, err := start(ctx, f, conf)
+	if err != nil {
+		return err
+	}
+	defer s.db.Close()
+	return s.run(ctx, listener, f.drainDelay)
+}
+
+func (f *serveFlags) apiConfig() (api.Config, error) {
+	c := api.Config{ExternalAPI: f.externalAPI, Version: version()}
+	switch f.registration {
+	case "open":
+		c.OpenRegistration = true
+	case "admin":
+	default:
+		return c, fmt.Errorf("--registration: must be open or admin, got %q", f.registration)
+	}
+	if u, err := url.Parse(f.externalAPI); f.externalAPI != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return c, fmt.Errorf("--external-api: must be an http or https URL, got %q", f.externalAPI)
+	}
+	for p := range strings.SplitSeq(f.trustedProxies, ",") {
+		if p = strings.TrimSpace(p); p == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			return c, fmt.Errorf("--trusted-proxies: %q is not a network like 10.0.0.0/8", p)
+		}
+		c.TrustedProxies = append(c.TrustedProxies, prefix)
+	}
+	return c, nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive}}
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %q: %w", address, err)
+	}
+	return l, nil
+}
+
+func start(ctx context.Context, f *serveFlags, conf api.Config) (*service, error) {
+	db, err := openMigrated(ctx, f.config)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := auth.OpenKeys(ctx, db, time.Now)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	cost := auth.DefaultCost
+	if f.testArgon2 {
+		cost = auth.TestCost
+		conf.Log.Warn("passwords are hashed at the test cost: they are not protected")
+	}
+	conf.DB = db
+	conf.Auth = &auth.Service{
+		DB: db, Hasher: auth.NewHasher(cost), Log: conf.Log, Now: time.Now,
+		Issuer: &auth.Issuer{Keys: keys, Name: f.issuer, Audience: f.audience, Now: time.Now},
+	}
+	return &service{db: db, keys: keys, api: api.New(conf), log: conf.Log}, nil
+}
+
+// run serves until ctx ends, then lets what has begun come to its end.
+func (s *service) run(ctx context.Context, l net.Listener, drainDelay time.Duration) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	go s.keys.Run(background, func(err error) { s.log.Warn("reading signing keys", "error", err) })
+
+	srv := &http.Server{
+		Handler:           s.api,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	s.log.Info("listening", "address", l.Addr().String())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	return s.shutdown(srv, drainDelay)
+}
+
+// shutdown fails readiness, stops accepting, and waits for requests that have
+// begun: all of it within drainLimit.
+func (s *service) shutdown(srv *http.Server, drainDelay time.Duration) error {
+	s.log.Info("shutting down")
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	s.api.Drain()
+	srv.SetKeepAlivesEnabled(false)
+	select {
+	case <-time.After(drainDelay):
+	case <-ctx.Done():
+	}
+	if err := srv.Shutdown(ctx); err != nil {
+		_ = srv.Close()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("requests were still running after %s", drainLimit)
+		}
+		return fmt.Errorf("shutting down: %w", err)
+	}
+	s.log.Info("stopped")
+	return nil
+}
