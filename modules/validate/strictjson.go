@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -38,17 +39,36 @@ const (
 	maxNumberExponent = 308 // that of a float64; RFC 8259, section 6
 )
 
-func (l Limits) withDefaults() Limits {
-	orDefault := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
+// maxDepth keeps the reader's recursion, and the schema's, off the stack's end.
+const maxDepth = 1000
+
+// fields names the limits as the config does.
+func (l *Limits) fields() map[string]*int {
+	return map[string]*int{
+		"depth": &l.Depth, "values": &l.Values, "members": &l.Members, "items": &l.Items, "string": &l.String,
+	}
+}
+
+func (l Limits) validate() error {
+	for name, v := range l.fields() {
+		if *v < 0 {
+			return fmt.Errorf("limits: %s must be positive, got %d", name, *v)
 		}
 	}
-	orDefault(&l.Depth, 64)
-	orDefault(&l.Values, 100_000)
-	orDefault(&l.Members, 1000)
-	orDefault(&l.Items, 10_000)
-	return l
+	if l.Depth > maxDepth {
+		return fmt.Errorf("limits: depth must be at most %d, got %d", maxDepth, l.Depth)
+	}
+	return nil
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Depth:   cmp.Or(l.Depth, 64),
+		Values:  cmp.Or(l.Values, 100_000),
+		Members: cmp.Or(l.Members, 1000),
+		Items:   cmp.Or(l.Items, 10_000),
+		String:  l.String,
+	}
 }
 
 // malformed says why a body is not a JSON document that every reader

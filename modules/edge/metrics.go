@@ -1,0 +1,8 @@
+package edge
+
+import "github.com/prometheus/client_golang/prometheus"
+
+var requestIDs = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "fairway_request_ids_total",
+	Help: "Requests by where their id came from: made here, or taken from a trusted proxy.",
+}, []string{"origin"})

@@ -1,0 +1,176 @@
+// Package edge holds what happens at the very edge of the gateway, before
+// anything is decided about a request.
+//
+//	request_id
+//
+// gives every request an id that the log, the upstream and the client see, so
+// that what one of them reports can be found with the others. It comes first of
+// all, so that every refusal has one.
+//
+// An id is a label, not a secret and not a promise: a client may send the same
+// one twice through a proxy that is trusted.
+package edge
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
+)
+
+func init() {
+	caddy.RegisterModule(new(RequestID))
+}
+
+const (
+	// DefaultHeader carries the id unless the config names another.
+	DefaultHeader = "X-Request-ID"
+
+	// maxRequestID bounds an id that a trusted proxy sent, in bytes.
+	maxRequestID = 128
+
+	// varRequestID makes the id {http.vars.request_id}; problem reads it.
+	varRequestID = "request_id"
+)
+
+// RequestID gives every request an id: the one it came with if it came from a
+// trusted proxy, else a new UUID of version 7 (RFC 9562), which sorts by time.
+type RequestID struct {
+	// The header that carries the id in, to the upstream, and back.
+	// Default: X-Request-ID.
+	Header string `json:"header,omitempty"`
+
+	// The addresses of peers whose ids are taken, as IPs or CIDR ranges.
+	// Default: the server's trusted_proxies, of which there are none unless
+	// configured.
+	Trust []string `json:"trust,omitempty"`
+
+	name    string // Header in canonical form
+	trusted *caddyhttp.MatchRemoteIP
+}
+
+// CaddyModule returns the Caddy module information.
+func (*RequestID) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.request_id", New: func() caddy.Module { return new(RequestID) }}
+}
+
+// Provision checks the header and the ranges.
+func (h *RequestID) Provision(ctx caddy.Context) error {
+	if err := gateway.RegisterMetrics(ctx, requestIDs); err != nil {
+		return err
+	}
+	header := h.Header
+	if header == "" {
+		header = DefaultHeader
+	}
+	if !httpguts.ValidHeaderFieldName(header) {
+		return fmt.Errorf("request_id: header %q: not a field name", h.Header)
+	}
+	h.name = http.CanonicalHeaderKey(header)
+	if len(h.Trust) == 0 {
+		return nil
+	}
+	h.trusted = &caddyhttp.MatchRemoteIP{Ranges: h.Trust}
+	if err := h.trusted.Provision(ctx); err != nil {
+		return fmt.Errorf("request_id: trust %q: %w", h.Trust, err)
+	}
+	return nil
+}
+
+// ServeHTTP puts the id on the request and on the response.
+func (h *RequestID) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	id, origin := h.given(r), "taken"
+	if id == "" {
+		made, err := uuid.NewV7()
+		if err != nil {
+			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("making a request id: %w", err))
+		}
+		id, origin = made.String(), "made"
+	}
+	requestIDs.WithLabelValues(origin).Inc()
+
+	values := []string{id}
+	r.Header[h.name] = values
+	w.Header()[h.name] = values
+	caddyhttp.SetVar(r.Context(), varRequestID, id)
+	gateway.LogField(r, zap.String("request_id", id))
+	return next.ServeHTTP(&idWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		name: h.name, values: values}, r)
+}
+
+// given returns the id that the request came with if it may be taken.
+func (h *RequestID) given(r *http.Request) string {
+	values := r.Header[h.name]
+	if len(values) != 1 || !validID(values[0]) || !h.trusts(r) {
+		return ""
+	}
+	return values[0]
+}
+
+func (h *RequestID) trusts(r *http.Request) bool {
+	if h.trusted == nil {
+		byServer, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+		return byServer
+	}
+	ok, err := h.trusted.MatchWithError(r)
+	return ok && err == nil
+}
+
+// validID accepts what is safe in headers, logs and pages alike.
+func validID(s string) bool {
+	if s == "" || len(s) > maxRequestID {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+		case c == '-' || c == '_' || c == '.' || c == ':' || c == '+' || c == '/' || c == '=' || c == '~':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// idWriter keeps the response's id the request's: an upstream that sends the
+// header too, or a stored response that has another request's, is overruled.
+type idWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	name   string
+	values []string
+	wrote  bool
+}
+
+// WriteHeader is called for every header that is sent, 1xx and final.
+func (w *idWriter) WriteHeader(status int) {
+	w.Header()[w.name] = w.values
+	w.wrote = true
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+func (w *idWriter) Write(p []byte) (int, error) {
+	if !w.wrote {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom keeps the way open for sendfile and splice.
+func (w *idWriter) ReadFrom(src io.Reader) (int64, error) {
+	if !w.wrote {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.ReadFrom(src)
+}
+
+var (
+	_ caddy.Provisioner           = (*RequestID)(nil)
+	_ caddyhttp.MiddlewareHandler = (*RequestID)(nil)
+)

@@ -1,0 +1,131 @@
+package validate
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("validate", parseCaddyfile)
+}
+
+func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	validate [<matcher>] {
+//		schema        <file>
+//		strip_unknown
+//		fill_defaults
+//		max_body      <size>
+//		read_timeout  <duration>
+//		limits {
+//			depth   <n>
+//			values  <n>
+//			members <n>
+//			items   <n>
+//			string  <n>
+//		}
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume "validate"
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := map[string]bool{}
+	for d.NextBlock(0) {
+		option := d.Val()
+		if seen[option] {
+			return d.Errf("validate: %s is given twice", option)
+		}
+		seen[option] = true
+		if err := h.unmarshalOption(d, option); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+	switch option {
+	case "strip_unknown":
+		h.StripUnknown = true
+		return noArgs(d)
+	case "fill_defaults":
+		h.FillDefaults = true
+		return noArgs(d)
+	case "limits":
+		return h.Limits.unmarshalCaddyfile(d)
+	}
+	var value string
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	return h.setOption(d, option, value)
+}
+
+func (h *Handler) setOption(d *caddyfile.Dispenser, option, value string) error {
+	switch option {
+	case "schema":
+		h.Schema = value
+	case "max_body":
+		n, err := humanize.ParseBytes(value)
+		if err != nil || n == 0 || n > 1<<40 {
+			return d.Errf("validate: max_body %q: want a size such as 1MiB", value)
+		}
+		h.MaxBody = int64(n)
+	case "read_timeout":
+		t, err := caddy.ParseDuration(value)
+		if err != nil || t <= 0 {
+			return d.Errf("validate: read_timeout %q: want a duration such as 30s", value)
+		}
+		h.ReadTimeout = caddy.Duration(t)
+	default:
+		return d.Errf("validate: unknown option %q", option)
+	}
+	return nil
+}
+
+func (l *Limits) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	fields := l.fields()
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		field := fields[name]
+		if field == nil {
+			return d.Errf("validate: limits: unknown option %q", name)
+		}
+		if *field != 0 {
+			return d.Errf("validate: limits: %s is given twice", name)
+		}
+		var value string
+		if !d.AllArgs(&value) {
+			return d.ArgErr()
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil || n <= 0 {
+			return d.Errf("validate: limits: %s %q: want a whole number above 0", name, value)
+		}
+		*field = n
+	}
+	return nil
+}
+
+func noArgs(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,0 +1,20 @@
+package validate
+
+import "github.com/prometheus/client_golang/prometheus"
+
+var (
+	requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairway_validate_requests_total",
+		Help: "Requests by what became of them: passed, changed, skipped, or refused as invalid, malformed, too_large, unsupported_type, timeout.",
+	}, []string{"outcome"})
+
+	duration = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "fairway_validate_duration_seconds",
+		Help:    "Time from the first look at a request to the decision, reading its body included.",
+		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .01, .05, .25, 1, 5},
+	})
+)
+
+func collectors() []prometheus.Collector {
+	return []prometheus.Collector{requests, duration}
+}
