@@ -8,7 +8,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	_ "github.com/fairway-gateway/fairway/modules/console"
+	_ "github.com/fairway-gateway/fairway/modules/edge"
 	_ "github.com/fairway-gateway/fairway/modules/gateway"
+	_ "github.com/fairway-gateway/fairway/modules/health"
+	_ "github.com/fairway-gateway/fairway/modules/problem"
+	_ "github.com/fairway-gateway/fairway/modules/validate"
 )
 
 // order is the place of each directive in the pipeline when a Caddyfile does not

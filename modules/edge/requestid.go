@@ -151,7 +151,7 @@ type idWriter struct {
 // WriteHeader is called for every header that is sent, 1xx and final.
 func (w *idWriter) WriteHeader(status int) {
 	w.Header()[w.name] = w.values
-	w.wrote = true
+	w.wrote = w.wrote || status >= http.StatusOK || status == http.StatusSwitchingProtocols
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 

@@ -15,12 +15,6 @@ func init() {
 // would answer every request of the site.
 func parseCaddyfile(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // consume "health"
-	name := "health"
-	if h.CountRemainingArgs() > 0 {
-		name = h.RemainingArgsRaw()[0]
-	}
-	h.Reset()
-	h.Next()
 	matcher, ok, err := h.MatcherToken()
 	if err != nil {
 		return nil, err
@@ -28,7 +22,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if !ok || matcher == nil {
 		return nil, h.Err("health: want a path such as /health, or a matcher, to answer on")
 	}
-	handler := &Handler{Name: name}
+	handler := &Handler{Name: h.Val()}
 	if err := handler.unmarshalBlock(h.Dispenser); err != nil {
 		return nil, err
 	}
@@ -60,6 +54,9 @@ func (h *Handler) unmarshalBlock(d *caddyfile.Dispenser) error {
 	for d.NextBlock(0) {
 		switch kind := d.Val(); kind {
 		case "live":
+			if h.Live {
+				return d.Err("health: live is given twice")
+			}
 			h.Live = true
 			if d.NextArg() {
 				return d.ArgErr()

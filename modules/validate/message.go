@@ -48,6 +48,9 @@ func stringMessage(k jsonschema.ErrorKind) string {
 	case *kind.MaxLength:
 		return "must be at most " + count(k.Want, "character") + " long"
 	case *kind.Pattern:
+		if k.Want == `\S` {
+			return "must not be blank"
+		}
 		return "must match the pattern " + k.Want
 	}
 	return "is not valid"

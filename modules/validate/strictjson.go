@@ -124,7 +124,7 @@ func (p *parser) document() (any, *malformed) {
 
 func (p *parser) value(depth int) (any, *malformed) {
 	if p.values++; p.values > p.lim.Values {
-		return nil, p.fail("holds more than %d values", p.lim.Values)
+		return nil, &malformed{Message: fmt.Sprintf("holds more than %d values", p.lim.Values)}
 	}
 	if p.i >= len(p.s) {
 		return nil, p.syntax("the document ends too early")
