@@ -216,15 +216,18 @@ func TestRun_FailuresAreOneLine(t *testing.T) {
 		want      string
 	}{
 		"gateway refuses its config": {
-			map[string]string{"fairway": "refuse"}, nil,
+			map[string]string{"fairway": "refuse"},
+			nil,
 			"fairway ended by itself (exit status 3): Error: the configuration is wrong",
 		},
 		"user service does not start": {
-			map[string]string{"users": "refuse"}, nil,
+			map[string]string{"users": "refuse"},
+			nil,
 			"users ended by itself (exit status 3): Error: the configuration is wrong",
 		},
 		"gateway stays unhealthy": {
-			map[string]string{"fairway": "sick"}, func(o *options) { o.wait = time.Second },
+			map[string]string{"fairway": "sick"},
+			func(o *options) { o.wait = time.Second },
 			"/health answers 503",
 		},
 		"nothing built": {nil, func(o *options) { o.gateway = "bin/absent" }, "bin/absent: no such file: run `make build`"},
