@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	api "github.com/fairway-gateway/fairway/backend/http"
+	"github.com/fairway-gateway/fairway/backend/sql"
+	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// env is an environment without anything but the given pairs.
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i+1 < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+// users runs the program to its end.
+func users(getenv func(string) string, stdin string, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(args, getenv, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	none := env()
+	for name, tc := range map[string]struct {
+		getenv func(string) string
+		args   []string
+		want   string
+	}{
+		"port in use":         {none, []string{"serve", "--listen", busy.Addr().String(), "--data", t.TempDir()}, busy.Addr().String()},
+		"no address":          {none, []string{"serve", "--listen", "nonsense", "--data", t.TempDir()}, `"nonsense"`},
+		"another database":    {none, []string{"serve", "--listen", "127.0.0.1:0", "--database-url", "mysql://x"}, "postgres://"},
+		"database is down":    {none, []string{"migrate", "--database-url", "postgres://u:hunter2@127.0.0.1:1/x"}, "127.0.0.1:1"},
+		"broken database URL": {none, []string{"migrate", "--database-url", "postgres://u:hunter2@host:port/x"}, "port"},
+		"database by parts":   {env("DB_HOST", "127.0.0.1", "DB_PORT", "1", "DB_PASSWORD", "hunter2"), []string{"migrate"}, "127.0.0.1:1"},
+		"data is a file":      {none, []string{"migrate", "--data", "/dev/null/x"}, "/dev/null"},
+		"registration":        {none, []string{"serve", "--registration", "closed"}, `"closed"`},
+		"external API":        {none, []string{"serve", "--external-api", "ftp://x"}, `"ftp://x"`},
+		"proxies":             {none, []string{"serve", "--trusted-proxies", "10.0.0.1"}, `"10.0.0.1"`},
+		"duration variable":   {env("DATABASE_QUERY_TIMEOUT", "soon"), []string{"migrate"}, `DATABASE_QUERY_TIMEOUT: "soon"`},
+		"number variable":     {env("DATABASE_MAX_CONNECTIONS", "many"), []string{"migrate"}, `DATABASE_MAX_CONNECTIONS: "many"`},
+		"toggle variable":     {env("USERS_INSECURE_TEST_ARGON2", "perhaps"), []string{"serve"}, `"perhaps"`},
+		"unknown flag":        {none, []string{"serve", "--port", "1"}, "--port"},
+		"unknown command":     {none, []string{"start"}, `"start"`},
+		"stray argument":      {none, []string{"serve", "now"}, `"now"`},
+		"password argument":   {none, []string{"admin", "create", "--email", "a@b.co", "--name", "Ada", "--data", t.TempDir()}, "--password-stdin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := users(tc.getenv, "", tc.args...)
+			if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "users: ") || !strings.Contains(stderr, tc.want) {
+				t.Errorf("exit %d, stderr %q: want 1 and one line with %s", code, stderr, tc.want)
+			}
+			if strings.Contains(stderr, "hunter2") {
+				t.Errorf("stderr shows the password: %s", stderr)
+			}
+		})
+	}
+}
+
+func TestHelp_ShowsNoPassword(t *testing.T) {
+	getenv := env("DATABASE_URL", "postgres://u:hunter2@db/x")
+	code, stdout, _ := users(getenv, "", "serve", "--help")
+	if code != 0 || !strings.Contains(stdout, "DATABASE_URL") || strings.Contains(stdout, "hunter2") {
+		t.Errorf("exit %d, help %s", code, stdout)
+	}
+}
+
+func TestAdminCreate(t *testing.T) {
+	for name, db := range map[string]sql.Config{"sqlite": {Dir: t.TempDir()}, "postgres": {URL: pgtest.Database(t)}} {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"admin", "create", "--data", db.Dir, "--database-url", db.URL, "--email", "Ada@example.com", "--name", "Ada", "--password-stdin"}
+			if code, stdout, stderr := users(env(), "correct horse\n", args...); code != 0 || stdout != `{"id":1,"email":"ada@example.com"}` {
+				t.Fatalf("exit %d, %s, %s", code, stdout, stderr)
+			}
+			if code, _, stderr := users(env(), "correct horse\n", args...); code != 1 || !strings.Contains(stderr, "already registered") {
+				t.Errorf("again: exit %d, %s", code, stderr)
+			}
+			if code, _, stderr := users(env(), "short\n", args...); code != 1 || !strings.Contains(stderr, "password") {
+				t.Errorf("with a short password: exit %d, %s", code, stderr)
+			}
+		})
+	}
+}
+
+// startService serves on a free port. stop asks it to end and returns how it did.
+func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	l, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &serveFlags{databaseFlags: &databaseFlags{config: c}, issuer: "https://fairway.example", audience: "fairway", testArgon2: true}
+	s, err := start(t.Context(), f, api.Config{Log: log, OpenRegistration: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.run(ctx, l, 0)
+		s.db.Close()
+	}()
+	return "http://" + l.Addr().String(), func() error {
+		cancel()
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(drainLimit + 5*time.Second):
+			t.Fatal("the service does not end")
+			return nil
+		}
+	}
+}
+
+func post(t *testing.T, url, body string) map[string]any {
+	t.Helper()
+	resp, err := http.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var v map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil || resp.StatusCode > 299 {
+		t.Fatalf("POST %s = %d %v, %v", url, resp.StatusCode, v, err)
+	}
+	return v
+}
+
+func get(t *testing.T, url, token string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
+// Accounts, keys and sessions outlive the process.
+func TestServe_Restart(t *testing.T) {
+	for name, c := range map[string]sql.Config{"sqlite": {Dir: t.TempDir()}, "postgres": {URL: pgtest.Database(t)}} {
+		t.Run(name, func(t *testing.T) {
+			url, stop := startService(t, c)
+			post(t, url+"/api/auth/register", `{"email":"ada@example.com","password":"correct horse","name":"Ada"}`)
+			tokens := post(t, url+"/api/auth/login", `{"email":"ada@example.com","password":"correct horse"}`)
+			if err := stop(); err != nil {
+				t.Fatalf("the first instance ended with %v", err)
+			}
+			url, stop = startService(t, c)
+			if got := get(t, url+"/api/users/me", tokens["access_token"].(string)); got != 200 {
+				t.Errorf("the access token of before = %d", got)
+			}
+			post(t, url+"/api/auth/refresh", `{"refresh_token":"`+tokens["refresh_token"].(string)+`"}`)
+			if err := stop(); err != nil {
+				t.Errorf("the second instance ended with %v", err)
+			}
+		})
+	}
+}
+
+// A request that has begun when the service is told to end is answered.
+func TestServe_ShutdownWaitsForRequests(t *testing.T) {
+	url, stop := startService(t, sql.Config{Dir: t.TempDir()})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	body := `{"email":"ada@example.com","password":"correct horse","name":"Ada"}`
+	_, _ = io.WriteString(conn, "POST /api/auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999\r\nExpect: 100-continue\r\n\r\n")
+	r := bufio.NewReader(conn)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("the request has not begun: %q, %v", line, err)
+	}
+	_, _ = r.ReadString('\n')
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	waitUntilRefused(t, strings.TrimPrefix(url, "http://"))
+	_, _ = io.WriteString(conn, body+strings.Repeat(" ", 999-len(body)))
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		t.Errorf("the request that had begun = %v, %v, want 201", resp, err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the shutdown = %v", err)
+	}
+}
+
+func waitUntilRefused(t *testing.T, address string) {
+	t.Helper()
+	for range 200 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return
+		}
+		c.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the service still accepts connections")
+}
+
+func TestURLFromParts(t *testing.T) {
+	for want, getenv := range map[string]func(string) string{
+		"":                                   env(),
+		"postgres://fairway@db:5432/fairway": env("DB_HOST", "db"),
+		"postgres://a%3Ab:p%40ss@db:6432/x?sslmode=disable": env("DB_HOST", "db", "DB_PORT", "6432", "DB_USER", "a:b", "DB_PASSWORD", "p@ss", "DB_NAME", "x", "DB_SSLMODE", "disable"),
+		"postgres://fairway@[::1]:5432/fairway":             env("DB_HOST", "::1"),
+	} {
+		if got := urlFromParts(getenv); got != want {
+			t.Errorf("urlFromParts() = %q, want %q", got, want)
+		}
+	}
+}
