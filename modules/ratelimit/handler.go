@@ -1,0 +1,461 @@
+// Package ratelimit limits how many events each client may cause: a limit that
+// no window ever exceeds, on one node or across a fleet that shares a Redis.
+//
+//	rate_limit {
+//		zone users {
+//			match {
+//				path /api/users*
+//			}
+//			key {http.auth.user.id}
+//			tier {http.auth.user.plan} {
+//				pro 1000/1m 50000/1d
+//				*   100/15m
+//			}
+//			on_error local
+//		}
+//	}
+//
+// A key's events are counted in slots of its window (window.go), in this process
+// (memory.go) or by a script in Redis (redis.go). With Redis a node takes leases,
+// which it spends without asking (accounts.go), so that a busy key costs a few
+// round trips per slot and a refused one almost none.
+//
+// It is a superset of mholt/caddy-ratelimit, whose configs load unchanged, and
+// has the same module ID: the two cannot be built into one binary.
+//
+// It does not promise that a limit holds while Redis has lost its data or does
+// not answer, unless the zone says `on_error deny`; nor that a client gets all of
+// its limit: a saturated key gets 12/13 of it with 12 slots.
+package ratelimit
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// codeTooMany is the stable code of a refusal.
+const codeTooMany = "Too many requests"
+
+// Handler refuses requests beyond the limits of its zones with status 429.
+type Handler struct {
+	// The zones by name. They are asked from the tightest to the loosest; if
+	// one refuses, none is charged.
+	RateLimits map[string]*Zone `json:"rate_limits,omitempty"`
+
+	// The header fields that tell clients about their limit: draft
+	// (RateLimit-Policy and RateLimit), legacy (RateLimit-Limit, -Remaining,
+	// -Reset) or off. Retry-After is always sent. Default: draft.
+	Headers string `json:"headers,omitempty"`
+
+	// How much is randomly added to Retry-After: 0.2 is up to 20%. Default: 0.
+	Jitter float64 `json:"jitter,omitempty"`
+
+	// How often what has expired is removed from memory. Default: 1m.
+	SweepInterval caddy.Duration `json:"sweep_interval,omitempty"`
+
+	// Whether refusals are logged with their key, at level INFO. Keys can be
+	// personal data. Default: false.
+	LogKey bool `json:"log_key,omitempty"`
+
+	// Leaves these zones out of the metrics. Default: false.
+	DisableMetrics bool `json:"disable_metrics,omitempty"`
+
+	// Of caddy-ratelimit, accepted with a warning: counts are shared through
+	// the `redis` of the fairway app.
+	Distributed *Distributed `json:"distributed,omitempty"`
+
+	// Of caddy-ratelimit, accepted with a warning: counts are never stored.
+	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
+
+	zones   []*Zone
+	headers headerStyle
+	fleet   *fleet
+	redis   *gateway.Redis
+	stop    context.CancelFunc
+	events  *caddyevents.App
+	ctx     caddy.Context
+	logger  *zap.Logger
+}
+
+// Distributed is how caddy-ratelimit shares counts: by storing and reading them
+// at intervals. Fairway has no use for the intervals.
+type Distributed struct {
+	// How often to store. Ignored.
+	WriteInterval caddy.Duration `json:"write_interval,omitempty"`
+
+	// How often to read. Ignored.
+	ReadInterval caddy.Duration `json:"read_interval,omitempty"`
+
+	// When to delete what other instances stored. Ignored.
+	PurgeAge caddy.Duration `json:"purge_age,omitempty"`
+}
+
+const (
+	defaultSweep = time.Minute
+
+	// settleEvery is how often idle leases are looked for, and settleBatch
+	// how many a zone hands back at a time.
+	settleEvery = 100 * time.Millisecond
+	settleBatch = 500
+)
+
+// states keeps what zones remember over reloads.
+var states = caddy.NewUsagePool()
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.rate_limit", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision checks the whole config first, then takes hold of the zones' states.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.ctx, h.logger = ctx, ctx.Logger()
+	app, err := gateway.From(ctx)
+	if err != nil {
+		return err
+	}
+	resolved, err := h.resolve()
+	if err != nil {
+		return err
+	}
+	if !h.DisableMetrics {
+		if err := gateway.RegisterMetrics(ctx, collectors()...); err != nil {
+			return err
+		}
+	}
+	if events, err := ctx.AppIfConfigured("events"); err == nil {
+		h.events, _ = events.(*caddyevents.App)
+	}
+	if h.redis = app.Redis(); h.redis != nil {
+		if h.fleet, err = openFleet(h.redis, app.NodeID()); err != nil {
+			return err
+		}
+	}
+	for _, z := range h.zones {
+		if err := z.loadMatchers(ctx); err != nil {
+			return fmt.Errorf("zone %q: %w", z.name, err)
+		}
+		if err := h.open(z, resolved[z], app); err != nil {
+			return fmt.Errorf("zone %q: %w", z.name, err)
+		}
+	}
+	h.warnCompat(resolved)
+	background, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	go h.keep(background)
+	return nil
+}
+
+// resolve checks the config and puts the zones in order.
+func (h *Handler) resolve() (map[*Zone]*settings, error) {
+	if len(h.RateLimits) == 0 {
+		return nil, errors.New("rate_limit: no zone")
+	}
+	style, err := choice("headers", h.Headers, "draft", "legacy", "off")
+	if err != nil {
+		return nil, err
+	}
+	h.headers = headerStyle(style)
+	if h.Jitter < 0 || h.Jitter > 10 {
+		return nil, fmt.Errorf("jitter must be 0 to 10, got %v", h.Jitter)
+	}
+	if h.SweepInterval < 0 {
+		return nil, fmt.Errorf("sweep_interval must be positive, got %s", time.Duration(h.SweepInterval))
+	}
+	resolved := make(map[*Zone]*settings)
+	for name, z := range h.RateLimits {
+		if z == nil {
+			return nil, fmt.Errorf("zone %q is null", name)
+		}
+		s, err := z.resolve(name, h.forCaddyRateLimit())
+		if err != nil {
+			return nil, fmt.Errorf("zone %q: %w", name, err)
+		}
+		resolved[z] = s
+		h.zones = append(h.zones, z)
+	}
+	slices.SortFunc(h.zones, func(a, b *Zone) int {
+		return cmp.Or(cmp.Compare(a.base.permissiveness(), b.base.permissiveness()), cmp.Compare(a.name, b.name))
+	})
+	return resolved, nil
+}
+
+// open takes the zone's state out of the pool and makes its limiter.
+func (h *Handler) open(z *Zone, s *settings, app *gateway.App) error {
+	// What shapes the memory is part of the key; limits are not.
+	pooled := fmt.Sprintf("%s\x00%d\x00%t", z.name, s.slots, s.gcra)
+	v, _, err := states.LoadOrNew(pooled, func() (caddy.Destructor, error) {
+		return newState(s.slots, s.gcra), nil
+	})
+	if err != nil {
+		return err
+	}
+	z.pooled = pooled
+	z.limiter = &limiter{
+		state: v.(*state), lease: s.lease, ban: s.ban, outage: s.outage, fleet: h.fleet, clock: timeNow,
+	}
+	if h.redis != nil {
+		z.limiter.backend = newRedisBackend(h.redis, z.name, app.NodeID())
+		z.limiter.timeout = h.redis.Timeout()
+	}
+	if !h.DisableMetrics {
+		zones.show(z.name, z.limiter.state)
+	}
+	return h.register(z, app)
+}
+
+// register makes the zone visible to operators, once for all places that use it.
+func (h *Handler) register(z *Zone, app *gateway.App) error {
+	for _, p := range app.Parts() {
+		other, ok := p.(*part)
+		if !ok || other.zone.name != z.name {
+			continue
+		}
+		if other.zone.pooled != z.pooled {
+			return errors.New("the zone stands elsewhere in the config with other slots or another algorithm, so that both could not count together")
+		}
+		return nil
+	}
+	return app.Register(&part{zone: z, redis: h.redis})
+}
+
+// keep settles leases and sweeps until the config ends.
+func (h *Handler) keep(ctx context.Context) {
+	every := time.Duration(h.SweepInterval)
+	if every == 0 {
+		every = defaultSweep
+	}
+	sweep := time.NewTicker(every)
+	defer sweep.Stop()
+	settle := time.NewTicker(settleEvery)
+	defer settle.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sweep.C:
+			for _, z := range h.zones {
+				z.limiter.sweep()
+			}
+		case <-settle.C:
+			if h.redis == nil || !h.redis.Up() {
+				continue
+			}
+			for _, z := range h.zones {
+				z.limiter.settle(ctx, settleBatch)
+			}
+		}
+	}
+}
+
+// Cleanup gives back what this Provision took.
+func (h *Handler) Cleanup() error {
+	if h.stop != nil {
+		h.stop()
+	}
+	var errs []error
+	for _, z := range h.zones {
+		if z.pooled == "" {
+			continue
+		}
+		if !h.DisableMetrics {
+			zones.hide(z.limiter.state)
+		}
+		_, err := states.Delete(z.pooled)
+		errs = append(errs, err)
+	}
+	if h.fleet != nil {
+		_, err := fleets.Delete(h.redis)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// charge is what one zone charged for a request.
+type charge struct {
+	zone     *Zone
+	ask      ask
+	decision decision
+}
+
+// ServeHTTP asks every zone that concerns the request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	var room [4]charge
+	charged := room[:0]
+	counting := false
+	for _, z := range h.zones {
+		matched, exempt, err := z.concerns(r)
+		if err != nil {
+			refundAll(charged)
+			return err
+		}
+		if !matched {
+			continue
+		}
+		if exempt {
+			z.limiter.tally.add(exempted, fromConfig)
+			continue
+		}
+		c, verdict := h.ask(z, r, repl)
+		switch verdict {
+		case refuse:
+			refundAll(charged)
+			return h.refuse(w, r, repl, &c)
+		case charge1:
+			charged = append(charged, c)
+			counting = counting || z.CountIf != nil
+		}
+	}
+	for i := range charged {
+		c := &charged[i]
+		h.headers.write(w.Header(), c.zone, c.ask.set, &c.decision)
+	}
+	if counting {
+		return serveCounting(w, r, next, charged)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// verdict is what a zone's decision means for the request.
+type verdict uint8
+
+const (
+	pass verdict = iota
+	charge1
+	refuse
+)
+
+// ask puts a request to one zone.
+func (h *Handler) ask(z *Zone, r *http.Request, repl *caddy.Replacer) (c charge, v verdict) {
+	c.zone = z
+	key, ok := z.key.expand(repl)
+	if !ok && z.onEmpty != emptyShare {
+		if z.onEmpty == emptySkip || z.shadow {
+			z.limiter.tally.add(emptyOut, fromConfig)
+			return c, pass
+		}
+		return h.refuseEmpty(c)
+	}
+	c.ask = ask{key: KeyOf(key), text: key, set: z.set(repl), cost: z.cost.of(repl), bounds: z.bounds}
+	c.decision = z.limiter.take(r.Context(), &c.ask)
+	d := &c.decision
+	switch {
+	case d.ok:
+		z.limiter.tally.add(admitted, d.source)
+		return c, charge1
+	case z.shadow:
+		z.limiter.tally.add(shadowed, d.source)
+		gateway.LogField(r, zap.String(fieldShadow, z.name))
+		return c, pass
+	}
+	z.limiter.tally.add(outcomeOf(d), d.source)
+	return c, refuse
+}
+
+func (h *Handler) refuseEmpty(c charge) (charge, verdict) {
+	c.zone.limiter.tally.add(emptyOut, fromConfig)
+	c.ask.set = c.zone.base
+	c.decision = decision{source: fromConfig, wait: 1}
+	// Anybody can cause this line, so it is written once in a while only.
+	now := time.Now().Unix()
+	if last := c.zone.emptyLogged.Load(); now-last < emptyLogEvery || !c.zone.emptyLogged.CompareAndSwap(last, now) {
+		return c, refuse
+	}
+	h.logger.Warn("the key of a rate-limit zone is empty; the request is refused (see on_empty)",
+		zap.String("zone", c.zone.name), zap.Strings("placeholders", c.zone.key.placeholders))
+	return c, refuse
+}
+
+// emptyLogEvery is in seconds.
+const emptyLogEvery = 10
+
+const (
+	// fieldZone is the access-log field of the zone that refused, and
+	// fieldShadow of one that would have.
+	fieldZone   = "rate_limit_zone"
+	fieldShadow = "rate_limit_shadow_zone"
+
+	// placeholderZone is the same for error routes, as in caddy-ratelimit.
+	placeholderZone = "http.rate_limit.exceeded.name"
+)
+
+// refuse answers with 429.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, c *charge) error {
+	z, d := c.zone, &c.decision
+	h.headers.write(w.Header(), z, c.ask.set, d)
+	w.Header().Set("Retry-After", retryAfter(d.wait, h.Jitter, rand.Float64()))
+	gateway.LogField(r, zap.String(fieldZone, z.name))
+	caddyhttp.SetVar(r.Context(), gateway.VarZone, z.name)
+	repl.Set(placeholderZone, z.name)
+	h.tell(r, c)
+	return gateway.Fail(r, http.StatusTooManyRequests, codeTooMany, violated(c), errLimited)
+}
+
+var errLimited = errors.New("rate limit exceeded")
+
+// violated names the policy for the error body.
+func violated(c *charge) []gateway.Detail {
+	p := &c.ask.set.policies[c.decision.policy]
+	message := "more than " + p.rate.String()
+	switch {
+	case c.decision.banned:
+		message = "banned after too many refused requests"
+	case c.decision.source == fromConfig:
+		message = "the client cannot be told apart from others"
+	}
+	return []gateway.Detail{{Field: p.name, Message: message}}
+}
+
+// tell logs a refusal and emits the event that caddy-ratelimit emits.
+func (h *Handler) tell(r *http.Request, c *charge) {
+	level := zap.DebugLevel
+	if h.LogKey {
+		level = zap.InfoLevel
+	}
+	wait := time.Duration(c.decision.wait) * time.Microsecond
+	if entry := h.logger.Check(level, "rate limit exceeded"); entry != nil {
+		fields := []zap.Field{zap.String("zone", c.zone.name), zap.Duration("wait", wait), zap.String("remote_ip", remoteIP(r))}
+		if h.LogKey {
+			fields = append(fields, zap.String("key", c.ask.text))
+		}
+		entry.Write(fields...)
+	}
+	if h.events != nil && h.events.ShouldEmit(eventExceeded) {
+		h.events.Emit(h.ctx, eventExceeded, map[string]any{"zone": c.zone.name, "wait": wait, "remote_ip": remoteIP(r)})
+	}
+}
+
+// eventExceeded is emitted for every refusal.
+const eventExceeded = "rate_limit_exceeded"
+
+func refundAll(charged []charge) {
+	for i := range charged {
+		c := &charged[i]
+		c.zone.limiter.refund(&c.ask, &c.decision)
+	}
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

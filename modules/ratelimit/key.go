@@ -1,0 +1,32 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"hash/maphash"
+)
+
+// Key stands for a key's text in this process. The seeds are secret and made
+// anew at every start, so nobody can choose keys that collide; the text itself,
+// which may be a person's address, is not kept.
+type Key struct{ hi, lo uint64 }
+
+var keySeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+// KeyOf hashes the text of a key.
+func KeyOf(text string) Key {
+	return Key{maphash.String(keySeeds[0], text), maphash.String(keySeeds[1], text)}
+}
+
+// under is the key of one policy's counts. It stays in the shard of the key, so
+// that several policies are charged under one lock.
+func (k Key) under(p *policy) Key {
+	return Key{k.hi, k.lo ^ uint64(p.id)*0x9e3779b97f4a7c15}
+}
+
+// sharedName is the same key's name in Redis, equal on all nodes: 128 bits of
+// SHA-256, because there attackers know the function.
+func sharedName(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}

@@ -1,0 +1,183 @@
+package ratelimit
+
+import (
+	"context"
+	"time"
+)
+
+// state is what a zone remembers. It outlives reloads and holds no config, so
+// that a reload which changes a limit keeps the counts and a rejected one
+// changes nothing.
+type state struct {
+	memory   *memory
+	accounts *accounts
+	bans     *bans
+	tally    tally
+}
+
+func newState(slots int, gcra bool) *state {
+	m := newMemory(slots, gcra)
+	return &state{memory: m, accounts: newAccounts(m), bans: newBans()}
+}
+
+// Destruct lets go of everything. The UsagePool calls it.
+func (s *state) Destruct() error { return nil }
+
+// outage is what a zone does without Redis.
+type outage uint8
+
+const (
+	outageLocal outage = iota
+	outageAllow
+	outageDeny
+)
+
+// limiter decides for a zone by the config of one load. It may be used by many
+// goroutines.
+type limiter struct {
+	*state
+	backend backend // nil: this process alone
+	lease   leasing
+	ban     banRule
+	outage  outage
+	timeout time.Duration // the longest wait for somebody else's call
+	fleet   *fleet        // nil: this process alone
+	clock   func() instant
+}
+
+// maxLate is how often a reply may come too late before Redis counts as failed.
+const maxLate = 3
+
+// take decides about one request and charges it if it is admitted.
+func (l *limiter) take(ctx context.Context, a *ask) decision {
+	if a.cost == 0 {
+		return decision{ok: true, source: fromConfig, remaining: a.set.policies[0].limit}
+	}
+	if l.backend == nil {
+		return l.takeLocal(a)
+	}
+	ph, stale := arrived, 0
+	for {
+		s := l.accounts.begin(a, l.sizing(), l.ban, l.clock(), ph)
+		switch {
+		case s.call != nil:
+			d, known, err := l.do(ctx, s.call)
+			if known {
+				return d
+			}
+			if stale++; err != nil || stale >= maxLate {
+				return l.takeAlone(a)
+			}
+			ph = late
+		case s.wait != nil:
+			if !l.await(s.wait) {
+				l.accounts.leave(a)
+				return l.takeAlone(a)
+			}
+			ph = waited
+		default:
+			return s.decision
+		}
+	}
+}
+
+// do carries out a call. It does not end with the request that makes it: others
+// wait for its outcome, and Redis may have charged already.
+func (l *limiter) do(ctx context.Context, c *call) (decision, bool, error) {
+	start := time.Now()
+	r, err := l.backend.charge(context.WithoutCancel(ctx), c)
+	l.tally.trip(start, r, err)
+	d, known := l.accounts.finish(c, r, l.clock())
+	return d, known, err
+}
+
+// await reports whether the flight brought anything.
+func (l *limiter) await(f *flight) bool {
+	timer := time.NewTimer(l.timeout)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return !f.failed
+	case <-timer.C:
+		return false
+	}
+}
+
+func (l *limiter) sizing() leasing {
+	s := l.lease
+	s.share = 1
+	if l.fleet.size() > 1 {
+		s.share = 2
+	}
+	return s
+}
+
+// takeLocal decides by this process alone.
+func (l *limiter) takeLocal(a *ask) decision {
+	now := l.clock().mono
+	if left := l.bans.left(a.key, now); left > 0 {
+		return decision{banned: true, wait: left, reset: left}
+	}
+	d := l.memory.take(a, now)
+	if !d.ok && !d.full && l.bans.denied(a.key, l.ban, now, a.bounds.keys) {
+		d.banned, d.wait, d.reset = true, l.ban.length, l.ban.length
+	}
+	return d
+}
+
+// takeAlone decides when Redis does not answer.
+func (l *limiter) takeAlone(a *ask) decision {
+	switch l.outage {
+	case outageAllow:
+		l.memory.force(a, a.cost, l.clock().mono)
+		l.accounts.admittedAlone(a)
+		return decision{ok: true, source: fromFallback, fallback: true}
+	case outageDeny:
+		return decision{source: fromFallback, fallback: true, wait: retryOutage, reset: retryOutage}
+	}
+	alone := *a
+	alone.share = l.fleet.size()
+	d := l.takeLocal(&alone)
+	d.source, d.fallback = fromFallback, true
+	if d.ok {
+		l.accounts.admittedAlone(a)
+	}
+	return d
+}
+
+// retryOutage is what a client is told to wait when Redis is needed and down.
+const retryOutage = int64(time.Second / time.Microsecond)
+
+// refund takes back what an admission charged.
+func (l *limiter) refund(a *ask, d *decision) {
+	switch {
+	case d.source == fromConfig:
+	case d.issue != nil:
+		l.accounts.refund(a, d, l.clock())
+	default:
+		l.memory.refund(a.key, a.set, d.slots, a.cost)
+		if d.fallback {
+			l.accounts.withdraw(a)
+		}
+	}
+}
+
+// settle pays what idle accounts owe, at most limit of them.
+func (l *limiter) settle(ctx context.Context, limit int) {
+	if l.backend == nil {
+		return
+	}
+	for _, c := range l.accounts.due(l.ban, l.clock(), limit) {
+		if _, _, err := l.do(ctx, c); err != nil {
+			limit = 0 // the rest must still be finished
+		}
+	}
+}
+
+// sweep forgets what has expired.
+func (l *limiter) sweep() {
+	now := l.clock()
+	l.memory.table.sweep(now.mono)
+	l.accounts.sweep(now)
+	l.bans.sweep(now.mono)
+}

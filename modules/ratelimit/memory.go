@@ -1,0 +1,222 @@
+package ratelimit
+
+// memory decides by this process's counts alone. It is the whole limiter when
+// there is no Redis, and what this node remembers of itself when there is. It
+// may be used by many goroutines.
+type memory struct {
+	table *table
+}
+
+func newMemory(slots int, gcra bool) *memory {
+	if gcra {
+		return &memory{table: newTable(0)}
+	}
+	return &memory{table: newTable(slots + 1)}
+}
+
+// ask is one question to a limiter: small values only, so that whoever asks
+// needs no *http.Request.
+type ask struct {
+	key    Key
+	text   string // the key itself, for Redis
+	set    *policySet
+	cost   uint32
+	share  uint32 // the limit is divided by this; 0 and 1 mean the whole
+	bounds bounds
+}
+
+// bounds limits the memory of a table.
+type bounds struct {
+	keys  int  // records per table
+	evict bool // carry old ones over into shared records; else refuse new keys
+}
+
+func (b bounds) perShard() int { return max((b.keys+shards-1)/shards, 1) }
+
+// source says who decided.
+type source uint8
+
+const (
+	fromMemory source = iota
+	fromLease
+	fromRedis
+	fromDenyCache
+	fromFallback
+	fromConfig
+)
+
+// decision is the answer to an ask.
+type decision struct {
+	ok     bool
+	source source
+	banned bool
+	full   bool // refused for want of memory
+
+	fallback bool // Redis did not take part
+
+	// The policy that refused or, of an admission, has the least left.
+	policy uint8
+
+	remaining uint32 // events left under that policy
+	wait      int64  // µs until the refused cost fits
+	reset     int64  // µs until remaining next grows
+
+	// Where the cost was charged, for a refund.
+	slots [maxPolicies]int64
+	issue *issue // in Redis
+}
+
+// take admits and charges, or refuses and charges nothing.
+func (m *memory) take(a *ask, now int64) decision {
+	s := m.table.shard(a.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.set.gcra {
+		return m.takeSmooth(s, a, now)
+	}
+	var (
+		found [maxPolicies]uint32
+		d     = decision{ok: true, remaining: ^uint32(0)}
+	)
+	for i := range a.set.policies {
+		p := &a.set.policies[i]
+		n, ok := m.open(s, a, p, now)
+		if !ok {
+			return decision{full: true, policy: uint8(i), wait: p.width}
+		}
+		found[i] = n
+		r := s.record(n, m.table.ring)
+		r.advance(now / p.width)
+		m.judge(r, a, i, now, &d)
+	}
+	if !d.ok {
+		return d
+	}
+	for i := range a.set.policies {
+		r := s.record(found[i], m.table.ring)
+		r.charge(&a.set.policies[i], a.cost)
+		d.slots[i] = r.slot
+	}
+	return d
+}
+
+// judge brings one policy's verdict into the decision. A refusal is reported for
+// the policy that takes longest, an admission for the one with the least left.
+func (m *memory) judge(r record, a *ask, i int, now int64, d *decision) {
+	p := &a.set.policies[i]
+	limit := a.limit(p)
+	if !r.fits(limit, a.cost) {
+		if w := r.wait(p, limit, a.cost, now); d.ok || w > d.wait {
+			*d = decision{policy: uint8(i), wait: w, reset: w, remaining: limit - min(limit, r.sum)}
+		}
+		return
+	}
+	if left := limit - r.sum - a.cost; d.ok && left < d.remaining {
+		d.policy, d.remaining = uint8(i), left
+		if d.reset = r.reset(p, now); d.reset == 0 {
+			d.reset = (r.slot+p.slots+1)*p.width - now
+		}
+	}
+}
+
+// limit is the asker's share of a policy's limit, at least one event if the
+// limit is.
+func (a *ask) limit(p *policy) uint32 {
+	if a.share <= 1 || p.limit == 0 {
+		return p.limit
+	}
+	return max(p.limit/a.share, 1)
+}
+
+func (m *memory) open(s *shard, a *ask, p *policy, now int64) (uint32, bool) {
+	k := a.key.under(p)
+	if n, ok := s.find(k); ok {
+		return n, true
+	}
+	return m.table.insert(s, k, p, now, a.bounds.perShard(), a.bounds.evict)
+}
+
+// force counts events that were admitted elsewhere, whatever the limit, and
+// returns where.
+func (m *memory) force(a *ask, cost uint32, now int64) (slots [maxPolicies]int64) {
+	s := m.table.shard(a.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range a.set.policies {
+		p := &a.set.policies[i]
+		n, ok := m.open(s, a, p, now)
+		if !ok {
+			continue
+		}
+		r := s.record(n, m.table.ring)
+		if a.set.gcra {
+			r.expiry = max(r.expiry, now) + p.interval()*int64(cost)
+			continue
+		}
+		r.advance(now / p.width)
+		r.charge(p, cost)
+		slots[i] = r.slot
+	}
+	return slots
+}
+
+// refund takes back what was charged to the given slots.
+func (m *memory) refund(k Key, set *policySet, slots [maxPolicies]int64, cost uint32) {
+	s := m.table.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range set.policies {
+		p := &set.policies[i]
+		n, ok := s.find(k.under(p))
+		if !ok {
+			continue
+		}
+		r := s.record(n, m.table.ring)
+		if set.gcra {
+			r.expiry -= p.interval() * int64(cost)
+			continue
+		}
+		r.refund(slots[i], cost)
+	}
+}
+
+// counted returns what each policy counts for a key at the moment.
+func (m *memory) counted(k Key, set *policySet, now int64) (sums [maxPolicies]uint32, known bool) {
+	s := m.table.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range set.policies {
+		p := &set.policies[i]
+		n, ok := s.find(k.under(p))
+		if !ok {
+			continue
+		}
+		known = true
+		r := s.record(n, m.table.ring)
+		if set.gcra {
+			sums[i] = smoothCount(p, r.expiry, now)
+			continue
+		}
+		r.advance(now / p.width)
+		sums[i] = r.sum
+	}
+	return sums, known
+}
+
+// reset forgets what is counted for a key and reports whether anything was.
+func (m *memory) reset(k Key, set *policySet) (known bool) {
+	s := m.table.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range set.policies {
+		n, ok := s.find(k.under(&set.policies[i]))
+		if !ok {
+			continue
+		}
+		known = true
+		r := s.record(n, m.table.ring)
+		clear(r.ring)
+		r.sum, r.expiry = 0, 0
+	}
+	return known
+}
