@@ -12,6 +12,7 @@ import (
 	_ "github.com/fairway-gateway/fairway/modules/gateway"
 	_ "github.com/fairway-gateway/fairway/modules/health"
 	_ "github.com/fairway-gateway/fairway/modules/problem"
+	_ "github.com/fairway-gateway/fairway/modules/ratelimit"
 	_ "github.com/fairway-gateway/fairway/modules/validate"
 )
 
