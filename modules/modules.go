@@ -10,6 +10,7 @@ import (
 	_ "github.com/fairway-gateway/fairway/modules/console"
 	_ "github.com/fairway-gateway/fairway/modules/edge"
 	_ "github.com/fairway-gateway/fairway/modules/gateway"
+	_ "github.com/fairway-gateway/fairway/modules/jwtauth"
 	_ "github.com/fairway-gateway/fairway/modules/health"
 	_ "github.com/fairway-gateway/fairway/modules/problem"
 	_ "github.com/fairway-gateway/fairway/modules/ratelimit"
