@@ -1,0 +1,85 @@
+package resilience
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+// varExchange is the request variable that holds the *exchange.
+const varExchange = "fairway.resilience"
+
+// exchange is what the handler, the selection policy and the transport of one
+// request tell each other. One goroutine at a time uses it.
+type exchange struct {
+	// pool and policy come from the last selection; without `lb_policy
+	// resilient` they are missing.
+	pool   reverseproxy.UpstreamPool
+	policy *Policy
+
+	// header is the client's response header: a transport cannot reach it in
+	// another way, but a refusal has to carry Retry-After.
+	header http.Header
+
+	// attempts is how many tries reached for an upstream so far.
+	attempts int
+
+	// retryAfter says that the header holds a Retry-After of ours.
+	retryAfter bool
+}
+
+// exchangeOf returns the exchange of a request, or nil if the request is none
+// of a client's: active health checks carry no request variables.
+func exchangeOf(ctx context.Context) *exchange {
+	vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return nil
+	}
+	if ex, ok := vars[varExchange].(*exchange); ok {
+		return ex
+	}
+	ex := new(exchange)
+	vars[varExchange] = ex
+	return ex
+}
+
+// advise sets Retry-After for a refusal, in whole seconds and at least one.
+func (ex *exchange) advise(wait time.Duration) {
+	if ex.header == nil {
+		return
+	}
+	ex.header.Set("Retry-After", retryAfter(wait))
+	ex.retryAfter = true
+}
+
+// unadvise takes the advice back when another try follows.
+func (ex *exchange) unadvise() {
+	if ex.retryAfter {
+		ex.header.Del("Retry-After")
+		ex.retryAfter = false
+	}
+}
+
+func retryAfter(wait time.Duration) string {
+	seconds := (wait + time.Second - 1) / time.Second
+	return strconv.FormatInt(int64(max(1, seconds)), 10)
+}
+
+// dialAddress returns what names an upstream: its dial address as configured,
+// with placeholders replaced.
+func dialAddress(ctx context.Context, dial string) string {
+	if !strings.Contains(dial, "{") {
+		return dial
+	}
+	repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return dial
+	}
+	return repl.ReplaceAll(dial, "")
+}

@@ -1,0 +1,116 @@
+package resilience
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("resilience", parseHandler)
+}
+
+func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	resilience [<matcher>] {
+//		timeout  <duration>
+//		bulkhead <max> [queue <n>] [wait <duration>]
+//		fallback stale
+//		fallback respond [<status>] [<body> [<content type>]]
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := map[string]bool{}
+	for d.NextBlock(0) {
+		option := d.Val()
+		if seen[option] && option != "fallback" {
+			return d.Errf("resilience: %s is given twice", option)
+		}
+		seen[option] = true
+		if err := h.unmarshalOption(d, option); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+	switch option {
+	case "timeout":
+		return oneDuration(d, "resilience: timeout", &h.Timeout)
+	case "bulkhead":
+		h.Bulkhead = new(BulkheadConfig)
+		return h.Bulkhead.unmarshalCaddyfile(d)
+	case "fallback":
+		f, err := parseFallback(d)
+		if err != nil {
+			return err
+		}
+		h.Fallbacks = append(h.Fallbacks, f)
+		return nil
+	}
+	return d.Errf("resilience: unknown option %q", option)
+}
+
+func (b *BulkheadConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	args := newWords(d, "resilience: bulkhead")
+	if !args.next() {
+		return d.ArgErr()
+	}
+	if err := parseCount(args.word(), &b.Max); err != nil {
+		return d.Errf("resilience: bulkhead: %v", err)
+	}
+	for args.next() {
+		var err error
+		switch args.word() {
+		case "queue":
+			err = args.count(&b.Queue)
+		case "wait":
+			err = args.duration(&b.Wait)
+		default:
+			err = args.unknown()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseFallback(d *caddyfile.Dispenser) (Fallback, error) {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return Fallback{}, d.ArgErr()
+	}
+	f := Fallback{Kind: args[0]}
+	args = args[1:]
+	if f.Kind == fallbackRespond && len(args) > 0 {
+		if n, err := strconv.Atoi(args[0]); err == nil {
+			f.Status, args = n, args[1:]
+		}
+		for _, to := range []*string{&f.Body, &f.ContentType} {
+			if len(args) > 0 {
+				*to, args = args[0], args[1:]
+			}
+		}
+	}
+	if len(args) > 0 {
+		return f, d.Errf("resilience: fallback: unexpected %q", args[0])
+	}
+	if err := f.validate(); err != nil {
+		return f, d.Errf("resilience: %v", err)
+	}
+	return f, nil
+}
+
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

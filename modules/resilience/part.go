@@ -1,0 +1,103 @@
+package resilience
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
+)
+
+// partKind is where the admin API shows breakers: /fairway/breakers.
+const partKind = "breakers"
+
+// part shows the upstreams of one group to operators, and lets them force
+// breakers. All transports of that name in a config share it.
+type part struct {
+	t *Transport // the first of its name in the config
+}
+
+// showPart registers the transport's group, or finds it registered by another
+// transport of the same name, which must then agree on what they share.
+func showPart(app *gateway.App, t *Transport) error {
+	for _, p := range app.Parts() {
+		other, ok := p.(*part)
+		if !ok || other.t.Name != t.Name {
+			continue
+		}
+		if *other.t.settings != *t.settings {
+			return fmt.Errorf("transport resilient: two transports named %q share breakers but differ in their settings; give one of them another name", t.Name)
+		}
+		return nil
+	}
+	return app.Register(&part{t: t})
+}
+
+// Kind implements gateway.Part.
+func (*part) Kind() string { return partKind }
+
+// Name implements gateway.Part.
+func (p *part) Name() string { return p.t.Name }
+
+// upstreamFacts are what an operator sees of an upstream.
+type upstreamFacts struct {
+	Upstream string `json:"upstream"`
+	Breaker  Facts  `json:"breaker"`
+	InFlight int64  `json:"in_flight"`
+}
+
+// Snapshot implements gateway.Part.
+func (p *part) Snapshot() any {
+	now := time.Now()
+	facts := []upstreamFacts{}
+	for _, u := range p.t.group.list() {
+		facts = append(facts, upstreamFacts{Upstream: u.dial, Breaker: u.breaker.Facts(now), InFlight: u.inFlight.Load()})
+	}
+	return map[string]any{"upstreams": facts}
+}
+
+// Act implements gateway.Actor. The actions are open, close and reset; they
+// concern the upstream that the arguments name, {"upstream":"127.0.0.1:8081"},
+// or all of the group. A breaker that is opened or closed by hand stays so
+// until it is reset. The answer lists the upstreams concerned.
+func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any, error) {
+	act, ok := map[string]func(*Breaker, time.Time) Transition{
+		"open":  func(b *Breaker, now time.Time) Transition { return b.Force(Open, now) },
+		"close": func(b *Breaker, now time.Time) Transition { return b.Force(Closed, now) },
+		"reset": (*Breaker).Reset,
+	}[action]
+	if !ok {
+		return nil, gateway.ErrUnknownAction
+	}
+	which, err := parseTarget(args)
+	if err != nil {
+		return nil, err
+	}
+	concerned := []string{}
+	for _, u := range p.t.group.list() {
+		if which == "" || which == u.dial {
+			p.t.report(u, act(u.breaker, time.Now()))
+			concerned = append(concerned, u.dial)
+		}
+	}
+	return map[string]any{"upstreams": concerned}, nil
+}
+
+func parseTarget(args json.RawMessage) (string, error) {
+	var target struct {
+		Upstream string `json:"upstream"`
+	}
+	if len(args) == 0 {
+		return "", nil
+	}
+	d := json.NewDecoder(bytes.NewReader(args))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&target); err != nil {
+		return "", gateway.BadArgument("the arguments must be like {\"upstream\":\"127.0.0.1:8081\"}: %v", err)
+	}
+	return target.Upstream, nil
+}
+
+var _ gateway.Actor = (*part)(nil)

@@ -1,0 +1,217 @@
+package resilience
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
+)
+
+func init() {
+	caddy.RegisterModule(new(Transport))
+}
+
+// groups holds the state of upstreams by the name of their transports. It
+// outlives configs, so that a reload forgets no open breaker.
+var groups = caddy.NewUsagePool()
+
+// serials numbers transports in the order of their configs.
+var serials atomic.Uint64
+
+// Transport is a reverse_proxy transport around Caddy's `http` one. It gives
+// every upstream a breaker and every try a deadline.
+type Transport struct {
+	// Names the state of the upstreams (their breakers), which is kept over
+	// reloads and shared by all transports of the same name. Default:
+	// "default".
+	Name string `json:"name,omitempty"`
+
+	// How long one try may take until the upstream's response headers arrive.
+	// Bodies may take longer. Default: no limit.
+	TryTimeout caddy.Duration `json:"try_timeout,omitempty"`
+
+	// When an upstream's breaker opens. Default: after 5 failures in a row,
+	// for 60s.
+	Breaker *BreakerConfig `json:"breaker,omitempty"`
+
+	// What counts as a failure of an upstream: statuses ("503"), classes
+	// ("5xx"), "timeout" and "error" (any other failure to get a response).
+	// Default: 500 502 503 504 timeout error.
+	FailOn []string `json:"fail_on,omitempty"`
+
+	// The transport that is wrapped. Default: Caddy's defaults.
+	HTTP *reverseproxy.HTTPTransport `json:"http,omitempty"`
+
+	settings *settings
+	serial   uint64
+	failures failures
+	group    *Group
+	events   *caddyevents.App
+	ctx      caddy.Context
+	logger   *zap.Logger
+	metrics  *transportMetrics
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.transport.resilient",
+		New: func() caddy.Module { return new(Transport) },
+	}
+}
+
+// Provision sets up the transport. Breakers that are live are not touched
+// before the first request.
+func (t *Transport) Provision(ctx caddy.Context) error {
+	t.ctx, t.logger, t.serial = ctx, ctx.Logger(), serials.Add(1)
+	t.Name = or(t.Name, "default")
+	if err := t.validate(); err != nil {
+		return fmt.Errorf("transport resilient: %w", err)
+	}
+	t.settings = &settings{rule: t.Breaker.rule()}
+	var err error
+	if t.failures, err = parseFailures(t.FailOn); err != nil {
+		return fmt.Errorf("transport resilient: %w", err)
+	}
+	if t.HTTP == nil {
+		t.HTTP = new(reverseproxy.HTTPTransport)
+	}
+	if err := t.HTTP.Provision(ctx); err != nil {
+		return fmt.Errorf("transport resilient: http: %w", err)
+	}
+	if err := t.provisionEvents(ctx); err != nil {
+		return err
+	}
+	t.metrics = metricsOf(t.Name)
+	return t.join(ctx)
+}
+
+func (t *Transport) provisionEvents(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting the events app: %w", err)
+	}
+	t.events = events.(*caddyevents.App)
+	return gateway.RegisterMetrics(ctx, collectors()...)
+}
+
+// join takes hold of the group and shows it to operators.
+func (t *Transport) join(ctx caddy.Context) error {
+	app, err := gateway.From(ctx)
+	if err != nil {
+		return err
+	}
+	g, _, err := groups.LoadOrNew(t.Name, func() (caddy.Destructor, error) { return newGroup(t.Name), nil })
+	if err != nil {
+		return err
+	}
+	t.group = g.(*Group)
+	for _, dial := range t.staticUpstreams(ctx) {
+		t.group.Upstream(dial, t.settings, time.Now())
+	}
+	return showPart(app, t)
+}
+
+// staticUpstreams returns the dial addresses that the reverse_proxy around this
+// transport names in its config.
+func (t *Transport) staticUpstreams(ctx caddy.Context) []string {
+	proxy := proxyOf(ctx)
+	if proxy == nil {
+		return nil
+	}
+	var dials []string
+	for _, u := range proxy.Upstreams {
+		if !strings.Contains(u.Dial, "{") {
+			dials = append(dials, u.Dial)
+		}
+	}
+	return dials
+}
+
+// proxyOf returns the reverse_proxy handler that a module is part of, or nil.
+func proxyOf(ctx caddy.Context) *reverseproxy.Handler {
+	for _, m := range ctx.Modules() {
+		if h, ok := m.(*reverseproxy.Handler); ok {
+			return h
+		}
+	}
+	return nil
+}
+
+func (t *Transport) validate() error {
+	if t.TryTimeout < 0 {
+		return fmt.Errorf("try_timeout must be positive, got %s", time.Duration(t.TryTimeout))
+	}
+	if strings.ContainsAny(t.Name, "{}") {
+		return fmt.Errorf("name must be without placeholders, got %q", t.Name)
+	}
+	return t.Breaker.validate()
+}
+
+// Cleanup gives back the group if this Provision took it.
+func (t *Transport) Cleanup() error {
+	var errs []error
+	if t.group != nil {
+		_, err := groups.Delete(t.Name)
+		errs = append(errs, err)
+	}
+	if t.HTTP != nil {
+		errs = append(errs, t.HTTP.Cleanup())
+	}
+	return errors.Join(errs...)
+}
+
+// TLSEnabled says whether the wrapped transport uses TLS.
+func (t *Transport) TLSEnabled() bool { return t.HTTP != nil && t.HTTP.TLSEnabled() }
+
+// EnableTLS makes the wrapped transport use TLS.
+func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
+	return t.inner().EnableTLS(base)
+}
+
+// EnableH2C makes the wrapped transport use HTTP/2 without TLS.
+func (t *Transport) EnableH2C() error { return t.inner().EnableH2C() }
+
+// ProxyProtocolEnabled says whether the wrapped transport sends the PROXY
+// protocol.
+func (t *Transport) ProxyProtocolEnabled() bool {
+	return t.HTTP != nil && t.HTTP.ProxyProtocolEnabled()
+}
+
+// OverrideHealthCheckScheme makes active health checks use TLS as the wrapped
+// transport does.
+func (t *Transport) OverrideHealthCheckScheme(base *url.URL, port string) {
+	t.inner().OverrideHealthCheckScheme(base, port)
+}
+
+// RequestHeaderOps returns the wrapped transport's changes to request headers.
+func (t *Transport) RequestHeaderOps() *headers.HeaderOps { return t.inner().RequestHeaderOps() }
+
+func (t *Transport) inner() *reverseproxy.HTTPTransport {
+	if t.HTTP == nil {
+		t.HTTP = new(reverseproxy.HTTPTransport)
+	}
+	return t.HTTP
+}
+
+var (
+	_ caddy.Provisioner                                = (*Transport)(nil)
+	_ caddy.CleanerUpper                               = (*Transport)(nil)
+	_ http.RoundTripper                                = (*Transport)(nil)
+	_ reverseproxy.TLSTransport                        = (*Transport)(nil)
+	_ reverseproxy.H2CTransport                        = (*Transport)(nil)
+	_ reverseproxy.ProxyProtocolTransport              = (*Transport)(nil)
+	_ reverseproxy.HealthCheckSchemeOverriderTransport = (*Transport)(nil)
+	_ reverseproxy.RequestHeaderOpsTransport           = (*Transport)(nil)
+)
