@@ -14,6 +14,7 @@ import (
 	_ "github.com/fairway-gateway/fairway/modules/health"
 	_ "github.com/fairway-gateway/fairway/modules/problem"
 	_ "github.com/fairway-gateway/fairway/modules/ratelimit"
+	_ "github.com/fairway-gateway/fairway/modules/resilience"
 	_ "github.com/fairway-gateway/fairway/modules/validate"
 )
 

@@ -218,15 +218,16 @@ func TestHandler_BulkheadIsFreedByPanicsAndClients(t *testing.T) {
 	}`, o.addr))
 	impatient := http.Client{Timeout: 20 * time.Millisecond}
 	for range 5 {
-		if _, err := p.try(http.MethodGet, "/", ""); err == nil {
-			t.Fatal("half a body passed for a whole one")
-		}
+		eventually(t, "the only place is free", func() bool {
+			_, err := p.try(http.MethodGet, "/", "")
+			return err != nil // half a body
+		})
 		if _, err := impatient.Get("http://" + p.addr + "/hang"); err == nil {
 			t.Fatal("a hanging upstream answered")
 		}
 	}
 	o.set(func(http.ResponseWriter, *http.Request) {})
-	eventually(t, "the only place is free again", func() bool { return p.get("/").status == 200 })
+	eventually(t, "the only place is free for good", func() bool { return p.get("/").status == 200 })
 }
 
 func TestBulkhead_WaitsInTurnAndGivesUp(t *testing.T) {
@@ -333,8 +334,8 @@ func TestPart_ShowsAndForcesBreakers(t *testing.T) {
 	o.set(status(500))
 	act("close", target)
 	p.wantStatuses(500, 500, 500, 500, 500, 500, 500)
-	if got, err := act("open", `{"upstream":"127.0.0.1:1"}`); err != nil || got != `{"upstreams":[]}` {
-		t.Errorf("an unknown upstream: %s, %v", got, err)
+	if _, err := act("open", `{"upstream":"127.0.0.1:1"}`); !errors.Is(err, gateway.ErrNotMine) {
+		t.Errorf("an unknown upstream: %v", err)
 	}
 	if _, err := act("explode", ""); !errors.Is(err, gateway.ErrUnknownAction) {
 		t.Errorf("an unknown action: %v", err)

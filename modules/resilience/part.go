@@ -10,8 +10,8 @@ import (
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
-// partKind is where the admin API shows breakers: /fairway/breakers.
-const partKind = "breakers"
+// partKind is where the admin API shows breakers: /fairway/breaker.
+const partKind = "breaker"
 
 // part shows the upstreams of one group to operators, and lets them force
 // breakers. All transports of that name in a config share it.
@@ -81,6 +81,9 @@ func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any,
 			p.t.report(u, act(u.breaker, time.Now()))
 			concerned = append(concerned, u.dial)
 		}
+	}
+	if which != "" && len(concerned) == 0 {
+		return nil, gateway.ErrNotMine
 	}
 	return map[string]any{"upstreams": concerned}, nil
 }
