@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 func fake(name, addr string) {
 	behaviour := os.Getenv("FAKE_" + name)
 	if behaviour == "refuse" {
-		fmt.Fprintln(os.Stderr, "Error: the configuration is wrong")
+		fmt.Fprint(os.Stderr, os.Getenv("FAKE_WORDS"))
 		os.Exit(3)
 	}
 	stopped := make(chan os.Signal, 1)
@@ -216,14 +216,22 @@ func TestRun_FailuresAreOneLine(t *testing.T) {
 		want      string
 	}{
 		"gateway refuses its config": {
-			map[string]string{"fairway": "refuse"},
+			map[string]string{
+				"fairway": "refuse",
+				"WORDS":   `{"level":"info","msg":"using config"}` + "\n" + `{"level":"error","msg":"no such directive"}` + "\n",
+			},
 			nil,
-			"fairway ended by itself (exit status 3): Error: the configuration is wrong",
+			"fairway ended by itself (exit status 3): no such directive (see ",
 		},
 		"user service does not start": {
+			map[string]string{"users": "refuse", "WORDS": "users: the database is wrong\n\n"},
+			nil,
+			"users ended by itself (exit status 3): users: the database is wrong (see ",
+		},
+		"user service says nothing": {
 			map[string]string{"users": "refuse"},
 			nil,
-			"users ended by itself (exit status 3): Error: the configuration is wrong",
+			"users ended by itself (exit status 3): it said nothing (see ",
 		},
 		"gateway stays unhealthy": {
 			map[string]string{"fairway": "sick"},

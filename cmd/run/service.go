@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -54,7 +52,7 @@ func (s *service) ended() error {
 	if s.err != nil {
 		how = s.err.Error()
 	}
-	return fmt.Errorf("%s ended by itself (%s): %s (see %s)", s.name, how, lastLine(s.logFile), s.logFile)
+	return fmt.Errorf("%s ended by itself (%s): %s (see %s)", s.name, how, lastWords(s.logFile), s.logFile)
 }
 
 // errHurry is how a service's stop ends when a second signal came.
@@ -90,7 +88,7 @@ func (s *service) stop(grace time.Duration, signals <-chan os.Signal) error {
 	select {
 	case <-s.done:
 		if s.err != nil {
-			return fmt.Errorf("%s: stopping: %w: %s (see %s)", s.name, s.err, lastLine(s.logFile), s.logFile)
+			return fmt.Errorf("%s: stopping: %w: %s (see %s)", s.name, s.err, lastWords(s.logFile), s.logFile)
 		}
 		return nil
 	case <-limit.C:
@@ -105,22 +103,4 @@ func (s *service) stop(grace time.Duration, signals <-chan os.Signal) error {
 func (s *service) kill() {
 	_ = s.cmd.Process.Kill() // fails only if it has ended meanwhile
 	<-s.done
-}
-
-// lastLine is the last line of a log that is not blank.
-func lastLine(file string) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return "no log"
-	}
-	defer f.Close()
-	last := "it said nothing"
-	scan := bufio.NewScanner(f)
-	scan.Buffer(nil, 1<<20)
-	for scan.Scan() {
-		if line := strings.TrimSpace(scan.Text()); line != "" {
-			last = line
-		}
-	}
-	return last
 }
