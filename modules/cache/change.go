@@ -1,0 +1,125 @@
+package cache
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// watcher is the response writer for requests that do not go through the cache.
+// It sees the head go by.
+type watcher struct {
+	*caddyhttp.ResponseWriterWrapper
+	onHead func(status int)
+	seen   bool
+}
+
+func (w *watcher) WriteHeader(status int) {
+	if !w.seen && (status < 100 || status > 199 || status == http.StatusSwitchingProtocols) {
+		w.seen = true
+		w.onHead(status)
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	if !w.seen {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// Flush is for handlers that do not look for an http.ResponseController.
+func (w *watcher) Flush() {
+	if !w.seen {
+		w.WriteHeader(http.StatusOK)
+	}
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// FlushError sends what was written so far.
+func (w *watcher) FlushError() error {
+	if !w.seen {
+		w.WriteHeader(http.StatusOK)
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// bypass sends a request past the cache.
+func (h *Handler) bypass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, why Why) error {
+	noteOutcome(r, outBypass)
+	return next.ServeHTTP(h.watch(w, why, nil), r)
+}
+
+func (h *Handler) watch(w http.ResponseWriter, why Why, onHead func(status int)) *watcher {
+	return &watcher{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, onHead: func(status int) {
+		header := w.Header()
+		if onHead != nil {
+			onHead(status)
+		}
+		delete(header, ownField)
+		header["Cache-Status"] = append(header["Cache-Status"], h.name+"; fwd="+why.String())
+	}}
+}
+
+// change sends a request that may change something to the origin, and forgets
+// what it changed before the client learns that it did. RFC 9111, 4.4.
+func (h *Handler) change(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	noteOutcome(r, outBypass)
+	x := h.newExchange(w, r, next)
+	uri := x.p.uri()
+	host, _, _ := strings.Cut(uri, "/")
+	x.release()
+	return next.ServeHTTP(h.watch(w, WhyMethod, func(status int) {
+		if status >= 200 && status < 400 {
+			h.invalidate(uri, host, r, w.Header())
+		}
+	}), r)
+}
+
+func (h *Handler) invalidate(uri, host string, r *http.Request, header http.Header) {
+	h.purge(Purge{Kind: kindURL, Target: uri})
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if target, ok := h.sameOrigin(first(header[name]), r); ok && target != uri {
+			h.purge(Purge{Kind: kindURL, Target: target})
+		}
+	}
+	// RFC 9875, 3: only in responses to unsafe requests
+	for _, group := range groups(header["Cache-Group-Invalidation"]) {
+		h.purge(Purge{Kind: kindTag, Target: tagTarget(host, group)})
+	}
+}
+
+// sameOrigin resolves a reference against the request's URI and returns its
+// form in keys, if it has the same origin. RFC 9111, 4.4.
+func (h *Handler) sameOrigin(ref string, r *http.Request) (string, bool) {
+	if ref == "" {
+		return "", false
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	path, query := r.URL.EscapedPath(), r.URL.RawQuery
+	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
+		path, query = orig.URL.EscapedPath(), orig.URL.RawQuery
+	}
+	base, err := url.Parse(scheme + "://" + r.Host + path + "?" + query)
+	if err != nil {
+		return "", false
+	}
+	target, err := base.Parse(ref)
+	if err != nil || target.Scheme != scheme || !strings.EqualFold(target.Host, r.Host) {
+		return "", false
+	}
+	return string(h.keys.appendURI(nil, &Target{Host: target.Host, Path: target.EscapedPath(), RawQuery: target.RawQuery})), true
+}
+
+func unescapeQuery(s string) string {
+	if u, err := url.QueryUnescape(s); err == nil {
+		return u
+	}
+	return s
+}

@@ -1,0 +1,415 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// mode is what a fill does with what the next handler writes.
+type mode uint8
+
+const (
+	undecided mode = iota
+	passing        // to the client, nothing is stored
+	storing        // to the client by the same goroutine, and stored
+	pumping        // stored, and to the client by a goroutine of its own
+	silent         // stored, there is no client
+	swallow        // nowhere: the stored response will answer
+)
+
+// smallBody is up to which announced length a body is written to the client by
+// the goroutine that fetches it: it fits the server's buffers, so a slow client
+// cannot hold up those who wait for the same response.
+const smallBody = 4 << 10
+
+// fill is what the next handler writes its response to. Its header map is a
+// fresh one, so that what outer handlers set is neither stored nor replayed.
+type fill struct {
+	x        *exchange
+	w        http.ResponseWriter // nil in the background
+	flight   *flight
+	stored   *Entry // being validated, or nil
+	verdict  Verdict
+	cancel   context.CancelFunc
+	header   http.Header
+	server   []string // what Caddy had set as Server
+	asked    int64
+	seq      uint64
+	stamp    int64 // of Redis, for the second level
+	res      Response
+	mode     mode
+	entry    *Entry // to be stored, or nil
+	tags     []string
+	wrote    int64
+	useStale bool
+	written  bool // a head went to the client
+	pump     *pump
+
+	mu     sync.Mutex // guards what clientGone reads
+	keep   bool       // the client may leave: the fill goes on
+	patrol *time.Timer
+}
+
+// Header returns the inner header map.
+func (f *fill) Header() http.Header { return f.header }
+
+// Unwrap gives http.ResponseController the client's writer.
+func (f *fill) Unwrap() http.ResponseWriter { return f.w }
+
+// WriteHeader decides what becomes of the response. RFC 9110, 15.2: interim
+// responses pass.
+func (f *fill) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		f.interim(status)
+		return
+	}
+	if f.mode != undecided {
+		return
+	}
+	f.res = Response{Status: status, Header: f.header, Asked: f.asked, Answered: time.Now().UnixMilli()}
+	f.mode = f.decide(status)
+	if f.mode == swallow {
+		return
+	}
+	f.setKeep(f.entry != nil)
+	f.share()
+	if f.w == nil {
+		return
+	}
+	f.writeHead(status)
+	if f.mode == pumping {
+		f.pump = startPump(f)
+	}
+}
+
+func (f *fill) interim(status int) {
+	if f.w == nil {
+		return
+	}
+	outer := f.w.Header()
+	before := make(http.Header, len(f.header))
+	for name, values := range f.header {
+		before[name] = outer[name]
+		outer[name] = values
+	}
+	f.w.WriteHeader(status)
+	for name, values := range before {
+		if values == nil {
+			delete(outer, name)
+		} else {
+			outer[name] = values
+		}
+	}
+}
+
+// decide settles the mode for a final status.
+func (f *fill) decide(status int) mode {
+	if f.useStale || f.stored != nil && (status == http.StatusNotModified || f.survives(status)) {
+		return swallow
+	}
+	f.admit()
+	switch {
+	case f.entry == nil && f.w == nil:
+		return swallow
+	case f.entry == nil:
+		return passing
+	case f.w == nil:
+		return silent
+	case f.flight == nil:
+		f.flight = &flight{announced: make(chan struct{}), moved: make(chan struct{})}
+	}
+	if n := contentLength(f.header); n >= 0 && n <= smallBody || status == http.StatusNoContent {
+		return storing
+	}
+	return pumping
+}
+
+// survives tells whether an error of the origin is answered with what is
+// stored. RFC 5861, 4.
+func (f *fill) survives(status int) bool {
+	if f.verdict.Stale != StaleOnError {
+		return false
+	}
+	switch status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// admit makes the entry, if the response may be stored.
+func (f *fill) admit() {
+	x := f.x
+	if !x.mayStore() {
+		return
+	}
+	e, vary := x.h.rules.Admit(&x.q, &f.res)
+	if e == nil {
+		stores.WithLabelValues("uncacheable").Inc()
+		return
+	}
+	f.tags = tagsOf(f.header, x.h.TagsHeader)
+	f.entry = e
+	if f.flight == nil {
+		f.flight = &flight{announced: make(chan struct{}), moved: make(chan struct{})}
+	}
+	x.p.settle(vary, x.r.Header)
+	label(e, &x.p, f.tags)
+	e.seq = f.seq
+	f.flight.vary = vary
+}
+
+// share tells those who wait what came.
+func (f *fill) share() {
+	if f.flight == nil {
+		return
+	}
+	if f.entry == nil {
+		f.x.h.store.flights.end(f.flight)
+	} else if n := contentLength(f.header); n > 0 {
+		f.flight.grow(int(n))
+	}
+	f.flight.announce(f.entry)
+}
+
+// writeHead merges the inner header into the outer one and sends it.
+func (f *fill) writeHead(status int) {
+	dst := f.w.Header()
+	if slices.Equal(f.header["Server"], f.server) {
+		delete(f.header, "Server") // unchanged: the outer one stands
+	} else {
+		delete(dst, "Server")
+	}
+	delete(f.header, ownField)
+	for name, values := range f.header {
+		mergeField(dst, name, values)
+	}
+	dst["Cache-Status"] = append(dst["Cache-Status"], f.status(status))
+	f.written = true
+	f.w.WriteHeader(status)
+}
+
+// status is the value of Cache-Status for a response of the origin. RFC 9211.
+func (f *fill) status(code int) string {
+	s := f.x.h.name + "; fwd=" + f.verdict.Why.String()
+	if f.stored != nil {
+		s += "; fwd-status=" + itoa(code)
+	}
+	if f.entry != nil {
+		s += "; stored"
+	}
+	return s
+}
+
+// Write takes a part of the body.
+func (f *fill) Write(p []byte) (int, error) {
+	if f.mode == undecided {
+		f.WriteHeader(http.StatusOK)
+	}
+	f.wrote += int64(len(p))
+	switch f.mode {
+	case swallow:
+		return len(p), nil
+	case passing:
+		if f.flight != nil && f.flight.spilled() {
+			f.flight.add(p, f.x.h.bodyLimit())
+		}
+		return f.w.Write(p)
+	}
+	if f.wrote > int64(f.x.h.bodyLimit()) {
+		return f.overflow(p)
+	}
+	f.flight.add(p, 0)
+	if f.mode == storing {
+		return f.toClient(p)
+	}
+	return len(p), nil
+}
+
+// toClient writes to a client that may have left: the fill goes on.
+func (f *fill) toClient(p []byte) (int, error) {
+	if _, err := f.w.Write(p); err != nil && !f.goesOn() {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// overflow gives up storing a body that turned out too large. The client's
+// stream first catches up, then goes on by this goroutine.
+func (f *fill) overflow(p []byte) (int, error) {
+	stores.WithLabelValues("too_large").Inc()
+	f.entry = nil
+	f.setKeep(false)
+	f.x.h.store.flights.end(f.flight)
+	f.flight.spill()
+	if f.mode == silent {
+		f.mode = swallow
+		f.cancel()
+		return len(p), nil
+	}
+	if f.pump != nil {
+		if err := f.pump.drain(); err != nil {
+			return 0, err
+		}
+	}
+	f.mode = passing
+	f.flight.add(p, f.x.h.bodyLimit())
+	return f.w.Write(p)
+}
+
+// ReadFrom lets large bodies that are not stored take the short way.
+func (f *fill) ReadFrom(src io.Reader) (int64, error) {
+	if rf, ok := f.w.(io.ReaderFrom); ok && f.mode == passing && f.flight == nil {
+		return rf.ReadFrom(src)
+	}
+	return io.Copy(writerOnly{f}, src)
+}
+
+type writerOnly struct{ io.Writer }
+
+// FlushError sends what was written so far.
+func (f *fill) FlushError() error {
+	if f.mode == undecided {
+		f.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case f.w == nil || f.mode == swallow:
+		return nil
+	case f.mode == pumping:
+		f.pump.flush()
+		return nil
+	}
+	return http.NewResponseController(f.w).Flush()
+}
+
+// Flush is for handlers that do not look for FlushError.
+func (f *fill) Flush() { _ = f.FlushError() }
+
+func (f *fill) setKeep(keep bool) {
+	f.mu.Lock()
+	f.keep = keep
+	f.mu.Unlock()
+	if !keep && f.w != nil && f.x.r.Context().Err() != nil {
+		f.cancel()
+	}
+}
+
+func (f *fill) goesOn() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keep
+}
+
+// clientGone is called when the client has left: the fill goes on, for a
+// bounded time, if it is of use to others.
+func (f *fill) clientGone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.keep && (f.flight == nil || f.flight.following() == 0) {
+		f.cancel()
+		return
+	}
+	f.patrol = time.AfterFunc(time.Duration(f.x.h.FillTimeout), f.cancel)
+}
+
+// whole tells whether the body that came is the body that was announced.
+func (f *fill) whole() bool {
+	n := contentLength(f.header)
+	return n < 0 || n == f.wrote
+}
+
+// trailers hands on what the next handler set after the head.
+func (f *fill) trailers() {
+	if f.w == nil || !f.written {
+		return
+	}
+	dst := f.w.Header()
+	var declared []string
+	for _, line := range f.header["Trailer"] {
+		declared = append(declared, strings.Split(line, ",")...)
+	}
+	for name, values := range f.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) || slices.ContainsFunc(declared, func(d string) bool {
+			return strings.EqualFold(trimOWS(d), name)
+		}) {
+			dst[name] = values
+		}
+	}
+}
+
+// pump copies a body that is being stored to the client, so that a slow client
+// holds up neither the fill nor those who wait for it.
+type pump struct {
+	w    http.ResponseWriter
+	ctx  context.Context
+	f    *flight
+	mu   sync.Mutex // held while writing to w
+	done chan struct{}
+	err  error // to be read once done is closed
+}
+
+func startPump(f *fill) *pump {
+	p := &pump{w: f.w, ctx: f.x.r.Context(), f: f.flight, done: make(chan struct{})}
+	f.flight.enter()
+	go func() {
+		defer close(p.done)
+		defer f.flight.leave()
+		p.err = copyFlight(p.ctx, p.w, p.f, &p.mu)
+	}()
+	return p
+}
+
+// flush sends the head, if no part of the body is doing so.
+func (p *pump) flush() {
+	if p.mu.TryLock() {
+		_ = http.NewResponseController(p.w).Flush()
+		p.mu.Unlock()
+	}
+}
+
+// drain waits until the client has all that came before the spill.
+func (p *pump) drain() error {
+	<-p.done
+	if errors.Is(p.err, errSpilled) {
+		return nil
+	}
+	return p.err
+}
+
+// copyFlight copies the body of a flight to w until it ends. mu, if not nil, is
+// held during writes.
+func copyFlight(ctx context.Context, w http.ResponseWriter, fl *flight, mu *sync.Mutex) error {
+	var off int64
+	for {
+		p, done, err := fl.next(ctx, off, mu != nil)
+		if err != nil {
+			return err
+		}
+		off += int64(len(p))
+		if err := writeChunk(w, p, done, mu); err != nil || done {
+			return err
+		}
+	}
+}
+
+func writeChunk(w http.ResponseWriter, p []byte, last bool, mu *sync.Mutex) error {
+	if mu != nil {
+		mu.Lock()
+		defer mu.Unlock()
+	}
+	if len(p) > 0 {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	if last {
+		return nil
+	}
+	return http.NewResponseController(w).Flush()
+}

@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// flights are the requests to the origin that others may wait for.
+type flights struct {
+	mu sync.Mutex
+	by map[hash]*flight
+}
+
+// flight is one request to the origin. Its leader sends it; followers wait for
+// the head and, if it may be shared with them, stream the body as it comes.
+type flight struct {
+	at hash
+
+	// announced is closed when the head is known, or that there will be none
+	// to share.
+	announced chan struct{}
+	once      sync.Once
+
+	mu sync.Mutex
+
+	// entry is the head, with its key, or nil if it is not to be shared. vary
+	// is its Vary list; it is set before announced is closed.
+	entry *Entry
+	vary  []string
+
+	// buf is what came of the body, from base on; it only grows, or loses its
+	// front once the body is too large to be stored.
+	buf    []byte
+	base   int64
+	state  flightState
+	moved  chan struct{} // closed and replaced when buf or state change
+	follow int           // those who wait for the head or stream
+	sawOne bool          // somebody waited
+	spills bool          // the body is too large to be stored
+}
+
+type flightState uint8
+
+const (
+	flying flightState = iota
+	landed             // the body is whole
+	lost               // it will never be
+)
+
+// errLost is what a follower gets when the body it streams breaks off.
+var errLost = errors.New("the response that was shared broke off")
+
+// errSpilled is what the leader's own client gets when the rest of the body
+// comes to it directly.
+var errSpilled = errors.New("the body is too large to be shared")
+
+// join returns the flight to a place and whether the caller leads it. A caller
+// that finds a flight is counted as follower and must call leave.
+func (f *flights) join(at hash) (fl *flight, leads bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl = f.by[at]; fl != nil {
+		fl.mu.Lock()
+		fl.follow++
+		fl.sawOne = true
+		fl.mu.Unlock()
+		return fl, false
+	}
+	fl = &flight{at: at, announced: make(chan struct{}), moved: make(chan struct{})}
+	if f.by == nil {
+		f.by = make(map[hash]*flight)
+	}
+	f.by[at] = fl
+	return fl, true
+}
+
+// end takes a flight off the board. Its followers keep it.
+func (f *flights) end(fl *flight) {
+	f.mu.Lock()
+	if f.by[fl.at] == fl {
+		delete(f.by, fl.at)
+	}
+	f.mu.Unlock()
+}
+
+// announce tells followers what head came. With nil there is nothing to share.
+func (fl *flight) announce(e *Entry) {
+	fl.once.Do(func() {
+		fl.mu.Lock()
+		fl.entry = e
+		fl.mu.Unlock()
+		close(fl.announced)
+	})
+}
+
+// add appends to the body. Once the body is too large to be stored, window
+// bounds how much of it is held: a follower that falls further behind loses it.
+func (fl *flight) add(p []byte, window int) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.spills {
+		fl.shed(window)
+		if fl.follow == 0 {
+			fl.base += int64(len(p))
+			return
+		}
+	}
+	fl.buf = append(fl.buf, p...)
+	fl.wake()
+}
+
+// shed drops the front of the buffer: all if nobody reads it, else what is
+// beyond two windows, so that the bytes are moved rarely.
+func (fl *flight) shed(window int) {
+	drop := 0
+	if fl.follow == 0 {
+		drop = len(fl.buf)
+	} else if len(fl.buf) > 2*window {
+		drop = len(fl.buf) - window
+	}
+	if drop > 0 {
+		fl.base += int64(drop)
+		fl.buf = append([]byte(nil), fl.buf[drop:]...)
+	}
+}
+
+// finish ends the flight.
+func (fl *flight) finish(s flightState) {
+	fl.announce(nil)
+	fl.mu.Lock()
+	if fl.state == flying {
+		fl.state = s
+		fl.wake()
+	}
+	fl.mu.Unlock()
+}
+
+func (fl *flight) wake() {
+	if fl.follow > 0 {
+		close(fl.moved)
+		fl.moved = make(chan struct{})
+	}
+}
+
+// enter counts one more reader of the body.
+func (fl *flight) enter() {
+	fl.mu.Lock()
+	fl.follow++
+	fl.mu.Unlock()
+}
+
+func (fl *flight) leave() {
+	fl.mu.Lock()
+	fl.follow--
+	fl.mu.Unlock()
+}
+
+// watched tells whether anyone ever waited for this flight.
+func (fl *flight) watched() bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.sawOne
+}
+
+// following is how many wait for it now.
+func (fl *flight) following() int {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.follow
+}
+
+// wait waits for the head. It returns nil if there is none to share, if the
+// leader takes longer than patience, or if ctx ends.
+func (fl *flight) wait(ctx context.Context, patience time.Duration) *Entry {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-fl.announced:
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.state == lost || fl.spills {
+		return nil
+	}
+	return fl.entry
+}
+
+// next returns what of the body follows after off, waiting for it. done is true
+// with the last of it.
+//
+// The leader's own client is never left behind: it stops with errSpilled when
+// it has what came before the spill.
+func (fl *flight) next(ctx context.Context, off int64, leader bool) (p []byte, done bool, err error) {
+	for {
+		fl.mu.Lock()
+		if leader && fl.spills && off == fl.base+int64(len(fl.buf)) {
+			fl.mu.Unlock()
+			return nil, false, errSpilled
+		}
+		if off < fl.base {
+			fl.mu.Unlock()
+			return nil, false, errLost
+		}
+		p, state, moved := fl.buf[off-fl.base:], fl.state, fl.moved
+		p = p[:len(p):len(p)]
+		fl.mu.Unlock()
+		switch {
+		case state == landed:
+			return p, true, nil
+		case len(p) > 0:
+			return p, false, nil
+		case state == lost:
+			return nil, false, errLost
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+// body returns what came, for an entry that is to be stored.
+func (fl *flight) body() []byte {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.buf
+}
+
+// grow makes room for a body of known length.
+func (fl *flight) grow(n int) {
+	fl.mu.Lock()
+	fl.buf = slices.Grow(fl.buf, n)
+	fl.mu.Unlock()
+}
+
+// spill tells that the body will not be stored, and so not held as a whole.
+func (fl *flight) spill() {
+	fl.mu.Lock()
+	fl.spills = true
+	fl.wake()
+	fl.mu.Unlock()
+}
+
+func (fl *flight) spilled() bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.spills
+}

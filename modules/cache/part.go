@@ -1,0 +1,148 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strconv"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
+)
+
+// part is a cache as the admin API shows it.
+type part struct {
+	h    *Handler
+	name string
+}
+
+// newPart names the part after the cache; a second handler of the same name gets
+// a number.
+func newPart(h *Handler, app *gateway.App) *part {
+	p := &part{h: h, name: h.Name}
+	taken := make(map[string]bool)
+	for _, other := range app.Parts() {
+		if other.Kind() == p.Kind() {
+			taken[other.Name()] = true
+		}
+	}
+	for n := 2; taken[p.name]; n++ {
+		p.name = h.Name + "-" + strconv.Itoa(n)
+	}
+	return p
+}
+
+// Kind is "cache".
+func (*part) Kind() string { return "cache" }
+
+// Name is the cache's name.
+func (p *part) Name() string { return p.name }
+
+// Snapshot says what is stored.
+func (p *part) Snapshot() any {
+	m := p.h.store.memory.otter
+	s := map[string]any{
+		"cache":   p.h.Name,
+		"entries": m.EstimatedSize(),
+		"bytes":   m.WeightedSize(),
+		"limit":   m.GetMaximum(),
+		"purges":  p.h.store.purges.Seq(),
+		"redis":   p.h.remote != nil,
+	}
+	if p.h.remote != nil {
+		s["redis_up"] = p.h.remote.redis.Up()
+	}
+	return s
+}
+
+// purgeArguments are those of the action "purge": exactly one of url, tag,
+// prefix and all.
+type purgeArguments struct {
+	// URL is one absolute URL.
+	URL string `json:"url"`
+
+	// Prefix is the beginning of URLs, with scheme and host.
+	Prefix string `json:"prefix"`
+
+	// Tag is a tag or cache group; Host restricts it to one host.
+	Tag  string `json:"tag"`
+	Host string `json:"host"`
+
+	// All is everything.
+	All bool `json:"all"`
+
+	// Soft makes entries stale instead of forgetting them. What is in Redis is
+	// forgotten all the same.
+	Soft bool `json:"soft"`
+}
+
+// Act carries out "purge".
+func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any, error) {
+	if action != "purge" {
+		return nil, gateway.ErrUnknownAction
+	}
+	var a purgeArguments
+	if err := json.Unmarshal(args, &a); err != nil {
+		return nil, gateway.BadArgument("purge: the arguments are not what is expected: %v", err)
+	}
+	what, err := p.purgeOf(&a)
+	if err != nil {
+		return nil, err
+	}
+	p.h.purge(what)
+	return map[string]any{"cache": p.h.Name, "purged": true, "soft": a.Soft}, nil
+}
+
+func (p *part) purgeOf(a *purgeArguments) (Purge, error) {
+	var found []Purge
+	if a.All {
+		found = append(found, Purge{Kind: kindAll})
+	}
+	if a.Tag != "" {
+		found = append(found, Purge{Kind: kindTag, Target: tagTarget(a.Host, a.Tag)})
+	}
+	for _, ref := range [...]struct {
+		kind byte
+		name string
+		url  string
+	}{{kindURL, "url", a.URL}, {kindPrefix, "prefix", a.Prefix}} {
+		if ref.url == "" {
+			continue
+		}
+		target, err := p.h.purgeURI(ref.url)
+		if err != nil {
+			return Purge{}, gateway.BadArgument("purge: %s %q: it must be an absolute URL", ref.name, ref.url)
+		}
+		found = append(found, Purge{Kind: ref.kind, Target: target})
+	}
+	if len(found) != 1 {
+		return Purge{}, gateway.BadArgument("purge: want exactly one of url, prefix, tag and all, got %d", len(found))
+	}
+	found[0].Soft = a.Soft
+	return found[0], nil
+}
+
+// purgeURI brings a URL into the form that it has in keys.
+func (h *Handler) purgeURI(ref string) (string, error) {
+	u, err := url.Parse(ref)
+	if err != nil || u.Host == "" {
+		return "", errNotAbsolute
+	}
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	return string(h.keys.appendURI(nil, &Target{Host: u.Host, Path: path, RawQuery: u.RawQuery})), nil
+}
+
+var kindNames = map[byte]string{kindURL: "url", kindTag: "tag", kindPrefix: "prefix", kindAll: "all"}
+
+// purge forgets here and now, and has Redis and the other nodes told.
+func (h *Handler) purge(p Purge) {
+	purges.WithLabelValues(kindNames[p.Kind]).Inc()
+	h.store.purges.Apply(p)
+	if h.remote != nil {
+		h.remote.outbox.add(p)
+	}
+}
+
+var _ gateway.Actor = (*part)(nil)
