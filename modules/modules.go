@@ -7,6 +7,7 @@ package modules
 import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	_ "github.com/fairway-gateway/fairway/modules/cache"
 	_ "github.com/fairway-gateway/fairway/modules/console"
 	_ "github.com/fairway-gateway/fairway/modules/edge"
 	_ "github.com/fairway-gateway/fairway/modules/gateway"
