@@ -6,6 +6,7 @@ export CGO_ENABLED = 0
 export GOFLAGS = -trimpath -tags=nobadger,nomysql,nopgx
 
 PACKAGES = ./...
+BENCH =
 
 .PHONY: help
 help: ## list the targets
@@ -27,14 +28,14 @@ test: ## install what the tests need, then run them all
 	go test -timeout 15m $(PACKAGES)
 
 .PHONY: bench
-bench: ## measure the gateway against its baselines (needs wrk)
+bench: ## measure each module beside plain Caddy and a bare loop; BENCH=-short only tries
 	sh scripts/need.sh bench
-	go run ./test/bench
+	go run ./test/bench $(BENCH)
 
 .PHONY: load
-load: ## the load test on its own
-	sh scripts/need.sh bench
-	go test -timeout 30m -run TestLoad ./test/...
+load: ## the tests under traffic: reloads, a fleet that loses Redis, a dying upstream
+	sh scripts/need.sh test
+	go test -count=1 -timeout 15m -v -run 'TestReload|TestFleet|TestExample_UserServiceDies' ./test
 
 .PHONY: lint
 lint: bin/golangci-lint ## golangci-lint with the house's set, gofumpt among it

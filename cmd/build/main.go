@@ -155,7 +155,8 @@ func compile(ctx context.Context, p *plan, temp string, verbose bool, out io.Wri
 	case ctx.Err() != nil:
 		return errors.New("interrupted")
 	case err != nil:
-		fmt.Fprintln(out, tail(full.Name(), 20))
+		fmt.Fprintln(out, lastCommand(full.Name()))
+		return fmt.Errorf("the last command failed: %w", err)
 	}
-	return err
+	return nil
 }

@@ -145,7 +145,22 @@ func TestProgress_OneLineForEachCommand(t *testing.T) {
 	if want := "build: $ go mod init caddy\nbuild: [WARNING] Enabling cgo\n"; out.String() != want {
 		t.Errorf("the user sees %q, want %q", out.String(), want)
 	}
-	if got := tail(full.Name(), 2); got != "[INFO] exec (timeout=0s): /usr/local/go/bin/go mod init caddy \n[WARNING] Enabling cgo" {
-		t.Errorf("tail = %q, want the last two lines of everything", got)
+}
+
+func TestLastCommand_ShowsWhatTheFailedOneSaid(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	text := `[INFO] Pinning versions
+[INFO] exec (timeout=0s): /go/bin/go get -v example.com/good@v1.0.0
+go: added example.com/good v1.0.0
+[INFO] exec (timeout=0s): /go/bin/go get -v example.com/bad@v1.0.0
+go: example.com/bad@v1.0.0: not found:
+	no such repository
+[INFO] Cleaning up temporary folder: /tmp/x
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := lastCommand(file), "go: example.com/bad@v1.0.0: not found:\n\tno such repository"; got != want {
+		t.Errorf("lastCommand = %q, want %q", got, want)
 	}
 }

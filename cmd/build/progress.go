@@ -46,12 +46,23 @@ func capture(out io.Writer, full *os.File) (restore func()) {
 	}
 }
 
-// tail is the last n lines that a captured command printed.
-func tail(file string, n int) string {
+// lastCommand is what the last captured command printed, the end of it if that
+// was much.
+func lastCommand(file string) string {
+	const most = 20
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	var said []string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case execLine.MatchString(line):
+			said = nil
+		case !strings.HasPrefix(line, "[INFO] "):
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said[max(0, len(said)-most):], "\n")
 }
