@@ -2,11 +2,14 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/fairway-gateway/fairway/backend"
 )
@@ -66,6 +69,30 @@ type DB struct {
 	engine  engine
 	timeout time.Duration
 	now     func() time.Time
+	outbox  Outbox
+}
+
+// Outbox is told of a user within the transaction that creates it, to note what
+// is to be done once that has committed. Its error undoes the transaction.
+type Outbox func(ctx context.Context, tx Tx, u *backend.User) error
+
+// SetOutbox sets who is told of new users. It must come before the first of them.
+func (db *DB) SetOutbox(o Outbox) { db.outbox = o }
+
+// SQLite returns the connection that writes, or nil on PostgreSQL.
+func (db *DB) SQLite() *sql.DB {
+	if e, ok := db.engine.(*sqliteEngine); ok {
+		return e.write
+	}
+	return nil
+}
+
+// Postgres returns the pool, or nil on SQLite.
+func (db *DB) Postgres() *pgxpool.Pool {
+	if e, ok := db.engine.(*postgresEngine); ok {
+		return e.pool
+	}
+	return nil
 }
 
 // Open connects to the database that c names. Migrate has to follow.
@@ -109,8 +136,13 @@ func (db *DB) list(ctx context.Context, fn func(context.Context, querier) error)
 
 // write runs fn in a transaction, with the time that a query may take.
 func (db *DB) write(ctx context.Context, fn func(context.Context, querier) error) error {
+	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, tx) })
+}
+
+// writeTx is write for those who let others join.
+func (db *DB) writeTx(ctx context.Context, fn func(context.Context, Tx) error) error {
 	return db.within(ctx, func(ctx context.Context) error {
-		return db.engine.inTx(ctx, func(q querier) error { return fn(ctx, q) })
+		return db.engine.inTx(ctx, func(tx Tx) error { return fn(ctx, tx) })
 	})
 }
 

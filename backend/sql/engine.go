@@ -2,7 +2,10 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/fairway-gateway/fairway/backend"
 )
@@ -29,12 +32,20 @@ type engine interface {
 	// replica may be a moment behind.
 	replica() querier
 	// inTx commits if fn returns nil and rolls back otherwise.
-	inTx(ctx context.Context, fn func(querier) error) error
+	inTx(ctx context.Context, fn func(Tx) error) error
 	ping(ctx context.Context) error
 	migrate(ctx context.Context) error
 	// isDuplicate reports whether err is a violated unique constraint.
 	isDuplicate(err error) bool
 	close()
+}
+
+// Tx is a transaction of the store that others may join. One of SQLite and
+// Postgres is set.
+type Tx struct {
+	querier
+	SQLite   *sql.Tx
+	Postgres pgx.Tx
 }
 
 // errNoRow is what one returns for an empty result.

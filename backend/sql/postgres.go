@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
 
 // migrationLock is the advisory lock under which one instance migrates.
@@ -65,8 +66,8 @@ func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) 
 func (e *postgresEngine) reader() querier  { return pgConn{e.pool} }
 func (e *postgresEngine) replica() querier { return pgConn{e.behind} }
 
-func (e *postgresEngine) inTx(ctx context.Context, fn func(querier) error) error {
-	return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error { return fn(pgConn{tx}) })
+func (e *postgresEngine) inTx(ctx context.Context, fn func(Tx) error) error {
+	return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error { return fn(Tx{querier: pgConn{tx}, Postgres: tx}) })
 }
 
 func (e *postgresEngine) ping(ctx context.Context) error { return e.pool.Ping(ctx) }
@@ -84,7 +85,10 @@ func (e *postgresEngine) migrate(ctx context.Context) error {
 	}
 	db := stdlib.OpenDBFromPool(e.pool)
 	defer db.Close()
-	return migrateUp(ctx, goose.DialectPostgres, db)
+	if err := migrateUp(ctx, goose.DialectPostgres, db); err != nil {
+		return err
+	}
+	return migrateJobs(ctx, riverpgxv5.New(e.pool))
 }
 
 func (e *postgresEngine) isDuplicate(err error) bool {

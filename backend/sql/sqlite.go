@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -61,13 +62,13 @@ func sqliteURI(path string, pragmas ...string) string {
 func (e *sqliteEngine) reader() querier  { return sqliteConn{e.read} }
 func (e *sqliteEngine) replica() querier { return sqliteConn{e.read} }
 
-func (e *sqliteEngine) inTx(ctx context.Context, fn func(querier) error) error {
+func (e *sqliteEngine) inTx(ctx context.Context, fn func(Tx) error) error {
 	tx, err := e.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // it says only that the commit came first
-	if err := fn(sqliteConn{tx}); err != nil {
+	if err := fn(Tx{querier: sqliteConn{tx}, SQLite: tx}); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -87,7 +88,10 @@ func (e *sqliteEngine) migrate(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	return migrateUp(ctx, goose.DialectSQLite3, e.write)
+	if err := migrateUp(ctx, goose.DialectSQLite3, e.write); err != nil {
+		return err
+	}
+	return migrateJobs(ctx, riversqlite.New(e.write))
 }
 
 // lock keeps other processes from migrating the same file. It is an exclusive

@@ -22,13 +22,15 @@ func scanUser(r rows, u *backend.User) error {
 }
 
 // CreateUser stores n, which is in its normal form, with the hash of its
-// password. It fails with Conflict if the address is taken.
+// password, and tells the outbox. It fails with Conflict if the address is taken.
 func (db *DB) CreateUser(ctx context.Context, n backend.NewUser, passwordHash string) (*backend.User, error) {
 	var u backend.User
-	err := db.write(ctx, func(ctx context.Context, q querier) error {
+	err := db.writeTx(ctx, func(ctx context.Context, tx Tx) error {
 		var err error
-		u, err = db.insertUser(ctx, q, n, passwordHash)
-		return err
+		if u, err = db.insertUser(ctx, tx, n, passwordHash); err != nil || db.outbox == nil {
+			return err
+		}
+		return db.outbox(ctx, tx, &u)
 	})
 	if err != nil {
 		return nil, err

@@ -293,7 +293,7 @@ func TestQueryTimeout_ExhaustedPool(t *testing.T) {
 		db := open(t, c)
 		held, release := make(chan struct{}), make(chan struct{})
 		go func() {
-			_ = db.engine.inTx(t.Context(), func(querier) error {
+			_ = db.engine.inTx(t.Context(), func(Tx) error {
 				close(held)
 				<-release
 				return nil

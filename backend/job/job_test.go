@@ -1,0 +1,242 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/fairway-gateway/fairway/backend"
+	"github.com/fairway-gateway/fairway/backend/mail"
+	"github.com/fairway-gateway/fairway/backend/sql"
+	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// eachDatabase runs a test on SQLite and on PostgreSQL.
+func eachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
+	t.Helper()
+	run := func(t *testing.T, c sql.Config) {
+		db, err := sql.Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(db.Close)
+		if err := db.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		test(t, db)
+	}
+	t.Run("sqlite", func(t *testing.T) { run(t, sql.Config{Dir: t.TempDir()}) })
+	t.Run("postgres", func(t *testing.T) { run(t, sql.Config{URL: pgtest.Database(t)}) })
+}
+
+// outbox remembers what was sent, and fails as often as it is told to.
+type outbox struct {
+	mu    sync.Mutex
+	sent  map[string]int // by message id
+	fails int
+}
+
+func (o *outbox) Send(_ context.Context, m mail.Message) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.fails > 0 {
+		o.fails--
+		return errors.New("the mail server is down")
+	}
+	if o.sent == nil {
+		o.sent = map[string]int{}
+	}
+	o.sent[m.ID]++
+	return nil
+}
+
+func (o *outbox) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.sent)
+}
+
+// tries is how often these tests try a job.
+const tries = 3
+
+// atOnce retries without waiting.
+type atOnce struct{}
+
+func (atOnce) NextRetry(*rivertype.JobRow) time.Time { return time.Now() }
+
+// run starts a client that sends with s, until the test ends.
+func run(t *testing.T, db *sql.DB, s mail.Sender) *Client {
+	t.Helper()
+	c, err := newClient(db, &Mailer{DB: db, Sender: s}, slog.New(slog.DiscardHandler), tries, atOnce{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetOutbox(c.UserCreated)
+	if err := c.Start(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := c.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown() = %v", err)
+		}
+	})
+	return c
+}
+
+func create(t *testing.T, db *sql.DB, email string) (*backend.User, error) {
+	t.Helper()
+	return db.CreateUser(t.Context(), backend.NewUser{Email: email, Name: "Ada", Role: backend.RoleUser, Plan: backend.PlanFree}, "hash")
+}
+
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatalf("%s: it did not come to that", what)
+}
+
+func TestWelcome_OneMailForEachUser(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		dir := filepath.Join(t.TempDir(), "mail")
+		box, err := mail.NewMaildir(dir, mail.From{Name: "Fairway", Address: "no-reply@fairway.example", Domain: "fairway.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, db, box)
+		for i := range 20 {
+			if _, err := create(t, db, fmt.Sprintf("u%d@example.com", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files := func() []string {
+			list, _ := filepath.Glob(filepath.Join(dir, "new", "*"))
+			return list
+		}
+		until(t, "20 mails", func() bool { return len(files()) >= 20 })
+		to := map[string]bool{}
+		for _, f := range files() {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, after, _ := strings.Cut(string(b), "\r\nTo: ")
+			line, _, _ := strings.Cut(after, "\r\n")
+			to[line] = true
+		}
+		if len(to) != 20 {
+			t.Errorf("the mails went to %d addresses, want 20", len(to))
+		}
+	})
+}
+
+// A user who was not created, since the address was taken, gets no mail.
+func TestOutbox_CommitsWithTheUserOrNotAtAll(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		box := &outbox{}
+		c := run(t, db, box)
+		if _, err := create(t, db, "ada@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := create(t, db, "ada@example.com"); backend.ErrorCode(err) != backend.Conflict {
+			t.Fatal(err)
+		}
+		db.SetOutbox(func(ctx context.Context, tx sql.Tx, u *backend.User) error {
+			return errors.Join(c.UserCreated(ctx, tx, u), errors.New("crash before the commit"))
+		})
+		if _, err := create(t, db, "bob@example.com"); err == nil {
+			t.Fatal("the outbox's error was lost")
+		}
+		db.SetOutbox(c.UserCreated)
+		if _, err := create(t, db, "cleo@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "two mails", func() bool { return box.count() >= 2 })
+		list, err := c.JobList(t.Context(), river.NewJobListParams())
+		if err != nil || len(list.Jobs) != 2 {
+			t.Errorf("there are %d jobs, %v, want 2", len(list.Jobs), err)
+		}
+	})
+}
+
+func TestMail_IsRetried(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		box := &outbox{fails: tries - 1}
+		run(t, db, box)
+		if _, err := create(t, db, "ada@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "a mail after failures", func() bool { return box.count() == 1 })
+	})
+}
+
+// A job that always fails ends as discarded, is seen there, and can run again.
+func TestMail_DeadLetterRunsAgain(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		box := &outbox{fails: tries}
+		c := run(t, db, box)
+		if _, err := create(t, db, "ada@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		var dead []Job
+		until(t, "a dead letter", func() bool {
+			var err error
+			if dead, err = c.Jobs(t.Context(), "discarded", 10); err != nil {
+				t.Fatal(err)
+			}
+			return len(dead) == 1
+		})
+		if dead[0].Error != "the mail server is down" || dead[0].Attempt != tries || dead[0].Kind != "mail" {
+			t.Errorf("the dead letter is %+v", dead[0])
+		}
+		if err := c.Retry(t.Context(), dead[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the mail after all", func() bool { return box.count() == 1 })
+		if err := c.Retry(t.Context(), 999); backend.ErrorCode(err) != backend.NotFound {
+			t.Errorf("Retry() of no job = %v, want not found", err)
+		}
+	})
+}
+
+func TestMail_UserIsGone(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		note, err := New(db, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.SetOutbox(note.UserCreated)
+		u, err := create(t, db, "ada@example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.DeleteUser(t.Context(), u.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+		box := &outbox{}
+		c := run(t, db, box)
+		until(t, "the job's end", func() bool {
+			done, err := c.Jobs(t.Context(), "completed", 10)
+			return err == nil && len(done) == 1
+		})
+		if box.count() != 0 {
+			t.Error("a deleted user got mail")
+		}
+	})
+}
