@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/fairway-gateway/fairway/backend"
 	"github.com/fairway-gateway/fairway/backend/auth"
+	"github.com/fairway-gateway/fairway/backend/job"
 	"github.com/fairway-gateway/fairway/backend/sql"
 )
 
@@ -74,6 +76,11 @@ func adminCreateCommand(getenv func(string) string) *cobra.Command {
 		if n.Password, err = firstLine(cmd.InOrStdin()); err != nil {
 			return fmt.Errorf("reading the password: %w", err)
 		}
+		jobs, err := noting(db)
+		if err != nil {
+			return err
+		}
+		db.SetOutbox(jobs.UserCreated)
 		accounts := &auth.Service{DB: db, Hasher: auth.NewHasher(auth.DefaultCost)}
 		u, err := accounts.Register(cmd.Context(), n)
 		if err != nil {
@@ -84,6 +91,12 @@ func adminCreateCommand(getenv func(string) string) *cobra.Command {
 			Email string `json:"email"`
 		}{u.ID, u.Email})
 	})
+}
+
+// noting returns a job client that can note jobs and look at them. A running
+// users serve does them.
+func noting(db *sql.DB) (*job.Client, error) {
+	return job.New(db, nil, slog.New(slog.DiscardHandler))
 }
 
 func firstLine(r io.Reader) (string, error) {

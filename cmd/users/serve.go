@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,6 +18,8 @@ import (
 
 	"github.com/fairway-gateway/fairway/backend/auth"
 	api "github.com/fairway-gateway/fairway/backend/http"
+	"github.com/fairway-gateway/fairway/backend/job"
+	"github.com/fairway-gateway/fairway/backend/mail"
 	"github.com/fairway-gateway/fairway/backend/sql"
 )
 
@@ -37,6 +41,8 @@ type serveFlags struct {
 	externalAPI    string
 	trustedProxies string
 	drainDelay     time.Duration
+	smtpURL        string
+	mailFrom       string
 	testArgon2     bool
 }
 
@@ -51,6 +57,9 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.text(&f.externalAPI, "external-api", "USERS_EXTERNAL_API", "", "URL that /health also asks")
 	e.text(&f.trustedProxies, "trusted-proxies", "USERS_TRUSTED_PROXIES", "127.0.0.0/8,::1/128", "networks whose X-Forwarded-For is believed, comma-separated")
 	e.duration(&f.drainDelay, "drain-delay", "USERS_DRAIN_DELAY", 0, "how long a shutdown fails /ready before it stops accepting")
+	e.text(&f.smtpURL, "smtp-url", "USERS_SMTP_URL", "", "mail server, as smtp://user:password@host:587 or smtps://…; without one, mail goes to the maildir mail in the data folder")
+	cmd.Flags().Lookup("smtp-url").DefValue = "" // it may hold a password
+	e.text(&f.mailFrom, "mail-from", "USERS_MAIL_FROM", "Fairway <no-reply@fairway.example>", "sender of mail")
 	e.toggle(&f.testArgon2, "insecure-test-argon2", "USERS_INSECURE_TEST_ARGON2", "FOR TESTS ONLY: hash passwords so cheaply that they are not protected")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := e.err(); err != nil {
@@ -67,6 +76,7 @@ type service struct {
 	db   *sql.DB
 	keys *auth.Keys
 	api  *api.Server
+	jobs *job.Client
 	log  *slog.Logger
 }
 
@@ -83,7 +93,11 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 		return err
 	}
 	defer listener.Close()
-	s, err := start(ctx, f, conf)
+	sender, err := f.sender()
+	if err != nil {
+		return err
+	}
+	s, err := start(ctx, f, conf, sender)
 	if err != nil {
 		return err
 	}
@@ -125,16 +139,25 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-func start(ctx context.Context, f *serveFlags, conf api.Config) (*service, error) {
+func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Sender) (_ *service, err error) {
 	db, err := openMigrated(ctx, f.config)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			db.Close()
+		}
+	}()
 	keys, err := auth.OpenKeys(ctx, db, time.Now)
 	if err != nil {
-		db.Close()
 		return nil, err
 	}
+	jobs, err := job.New(db, &job.Mailer{DB: db, Sender: sender}, conf.Log)
+	if err != nil {
+		return nil, err
+	}
+	db.SetOutbox(jobs.UserCreated)
 	cost := auth.DefaultCost
 	if f.testArgon2 {
 		cost = auth.TestCost
@@ -145,7 +168,7 @@ func start(ctx context.Context, f *serveFlags, conf api.Config) (*service, error
 		DB: db, Hasher: auth.NewHasher(cost), Log: conf.Log, Now: time.Now,
 		Issuer: &auth.Issuer{Keys: keys, Name: f.issuer, Audience: f.audience, Now: time.Now},
 	}
-	return &service{db: db, keys: keys, api: api.New(conf), log: conf.Log}, nil
+	return &service{db: db, keys: keys, api: api.New(conf), jobs: jobs, log: conf.Log}, nil
 }
 
 // run serves until ctx ends, then lets what has begun come to its end.
@@ -153,6 +176,9 @@ func (s *service) run(ctx context.Context, l net.Listener, drainDelay time.Durat
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	go s.keys.Run(background, func(err error) { s.log.Warn("reading signing keys", "error", err) })
+	if err := s.jobs.Start(background); err != nil {
+		return fmt.Errorf("starting jobs: %w", err)
+	}
 
 	srv := &http.Server{
 		Handler:           s.api,
@@ -174,8 +200,8 @@ func (s *service) run(ctx context.Context, l net.Listener, drainDelay time.Durat
 	return s.shutdown(srv, drainDelay)
 }
 
-// shutdown fails readiness, stops accepting, and waits for requests that have
-// begun: all of it within drainLimit.
+// shutdown fails readiness, stops accepting, and waits for requests and then for
+// jobs that have begun: all of it within drainLimit.
 func (s *service) shutdown(srv *http.Server, drainDelay time.Duration) error {
 	s.log.Info("shutting down")
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
@@ -186,13 +212,34 @@ func (s *service) shutdown(srv *http.Server, drainDelay time.Duration) error {
 	case <-time.After(drainDelay):
 	case <-ctx.Done():
 	}
-	if err := srv.Shutdown(ctx); err != nil {
+	err := srv.Shutdown(ctx)
+	if err != nil {
 		_ = srv.Close()
-		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("requests were still running after %s", drainLimit)
-		}
+	}
+	err = errors.Join(err, s.jobs.Shutdown(ctx))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("requests or jobs were still running after %s", drainLimit)
+	case err != nil:
 		return fmt.Errorf("shutting down: %w", err)
 	}
 	s.log.Info("stopped")
 	return nil
+}
+
+// sender returns how mail leaves.
+func (f *serveFlags) sender() (mail.Sender, error) {
+	a, err := netmail.ParseAddress(f.mailFrom)
+	if err != nil {
+		return nil, fmt.Errorf("--mail-from: %q is not like Name <address>", f.mailFrom)
+	}
+	from := mail.From{Name: a.Name, Address: a.Address, Domain: a.Address[strings.LastIndexByte(a.Address, '@')+1:]}
+	if f.smtpURL == "" {
+		return mail.NewMaildir(filepath.Join(f.config.Dir, "mail"), from)
+	}
+	s, err := mail.NewSMTP(f.smtpURL, from)
+	if err != nil {
+		return nil, fmt.Errorf("--smtp-url: %w", err)
+	}
+	return s, nil
 }

@@ -65,6 +65,12 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"duration variable":   {env("DATABASE_QUERY_TIMEOUT", "soon"), []string{"migrate"}, `DATABASE_QUERY_TIMEOUT: "soon"`},
 		"number variable":     {env("DATABASE_MAX_CONNECTIONS", "many"), []string{"migrate"}, `DATABASE_MAX_CONNECTIONS: "many"`},
 		"toggle variable":     {env("USERS_INSECURE_TEST_ARGON2", "perhaps"), []string{"serve"}, `"perhaps"`},
+		"mail server":         {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--smtp-url", "http://x"}, "--smtp-url"},
+		"mail sender":         {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--mail-from", "nobody"}, `"nobody"`},
+		"job state":           {none, []string{"jobs", "list", "--data", t.TempDir(), "--state", "dead"}, `"dead"`},
+		"job limit":           {none, []string{"jobs", "list", "--data", t.TempDir(), "--limit", "0"}, "--limit"},
+		"job id":              {none, []string{"jobs", "retry", "x", "--data", t.TempDir()}, `"x"`},
+		"no such job":         {none, []string{"jobs", "retry", "7", "--data", t.TempDir()}, "no job 7"},
 		"unknown flag":        {none, []string{"serve", "--port", "1"}, "--port"},
 		"unknown command":     {none, []string{"start"}, `"start"`},
 		"stray argument":      {none, []string{"serve", "now"}, `"now"`},
@@ -97,6 +103,10 @@ func TestAdminCreate(t *testing.T) {
 			if code, stdout, stderr := users(env(), "correct horse\n", args...); code != 0 || stdout != `{"id":1,"email":"ada@example.com"}` {
 				t.Fatalf("exit %d, %s, %s", code, stdout, stderr)
 			}
+			code, stdout, stderr := users(env(), "", "jobs", "list", "--state", "available", "--data", db.Dir, "--database-url", db.URL)
+			if code != 0 || strings.Count(stdout, `"kind":"mail"`) != 1 {
+				t.Errorf("the welcome mail is not noted: exit %d, %s, %s", code, stdout, stderr)
+			}
 			if code, _, stderr := users(env(), "correct horse\n", args...); code != 1 || !strings.Contains(stderr, "already registered") {
 				t.Errorf("again: exit %d, %s", code, stderr)
 			}
@@ -115,8 +125,15 @@ func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &serveFlags{databaseFlags: &databaseFlags{config: c}, issuer: "https://fairway.example", audience: "fairway", testArgon2: true}
-	s, err := start(t.Context(), f, api.Config{Log: log, OpenRegistration: true})
+	f := &serveFlags{databaseFlags: &databaseFlags{config: c}, issuer: "https://fairway.example", audience: "fairway", testArgon2: true, mailFrom: "a@b.co"}
+	if f.config.Dir == "" {
+		f.config.Dir = t.TempDir()
+	}
+	sender, err := f.sender()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := start(t.Context(), f, api.Config{Log: log, OpenRegistration: true}, sender)
 	if err != nil {
 		t.Fatal(err)
 	}
