@@ -17,6 +17,7 @@ const (
 	NotFound           Code = "not_found"           // no such thing
 	Conflict           Code = "conflict"            // it exists already
 	PreconditionFailed Code = "precondition_failed" // it changed since it was read
+	Reused             Code = "reused"              // an idempotency key of another request
 	Unavailable        Code = "unavailable"         // try again after RetryAfter
 )
 

@@ -3,8 +3,11 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,6 +61,44 @@ func (s *Service) Register(ctx context.Context, n backend.NewUser) (*backend.Use
 		return nil, err
 	}
 	return s.DB.CreateUser(ctx, n, hash)
+}
+
+// RegisterOnce is Register for a request that carries a key by which it is
+// recognized when it comes again. by is who sends it, "" for nobody known: the
+// same key from another is another key. It returns the id of the user that was
+// created now or, if replayed, before; the password then counts for nothing.
+func (s *Service) RegisterOnce(ctx context.Context, by, key string, n backend.NewUser) (id int64, email string, replayed bool, err error) {
+	if err := backend.InvalidFields(n.Normalize()); err != nil {
+		return 0, "", false, err
+	}
+	o := sql.Once{Key: digest(by, key), Fingerprint: fingerprint(&n)}
+	if id, err = s.DB.Done(ctx, o); err != nil || id != 0 {
+		return id, n.Email, true, err
+	}
+	hash, err := s.Hasher.Hash(ctx, n.Password)
+	if err != nil {
+		return 0, "", false, err
+	}
+	id, replayed, err = s.DB.CreateUserOnce(ctx, o, n, hash)
+	return id, n.Email, replayed, err
+}
+
+// fingerprint leaves the password out: a fast hash of it must not be stored.
+func fingerprint(n *backend.NewUser) []byte {
+	age := ""
+	if n.Age != nil {
+		age = strconv.Itoa(*n.Age)
+	}
+	return digest(n.Email, n.Name, age, string(n.Role), string(n.Plan))
+}
+
+// digest hashes parts so that no two lists of parts look alike.
+func digest(parts ...string) []byte {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return h.Sum(nil)
 }
 
 // Login starts a session. The answer and its time are the same for a wrong

@@ -117,6 +117,7 @@ var statuses = map[backend.Code]int{
 	backend.NotFound:           http.StatusNotFound,
 	backend.Conflict:           http.StatusConflict,
 	backend.PreconditionFailed: http.StatusPreconditionFailed,
+	backend.Reused:             http.StatusUnprocessableEntity,
 	backend.Unavailable:        http.StatusServiceUnavailable,
 }
 

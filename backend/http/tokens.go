@@ -18,7 +18,7 @@ func (s *server) authRoutes() {
 			Tags: []string{"auth"}, DefaultStatus: status, Errors: append(errors, 400, 413, 415, 503),
 		}
 	}
-	handle(s, op("register", "register", "Create an account", http.StatusCreated, 403, 409), s.register)
+	handle(s, op("register", "register", "Create an account", http.StatusCreated, 403, 409, 422), s.register)
 	handle(s, op("login", "login", "Exchange email and password for tokens", http.StatusOK, 401), s.login)
 	handle(s, op("refresh", "refresh", "Exchange a refresh token for new tokens", http.StatusOK, 401), s.refresh)
 	handle(s, op("logout", "logout", "End the session of a refresh token", http.StatusNoContent), s.logout)
@@ -28,17 +28,16 @@ func (s *server) authRoutes() {
 	}, s.jwks)
 }
 
-type registerInput struct{ Body NewUserBody }
+type registerInput struct {
+	Once
+	Body NewUserBody
+}
 
 func (s *server) register(ctx context.Context, in *registerInput) (*created, error) {
 	if !s.cfg.OpenRegistration {
 		return nil, backend.Fail(backend.Forbidden, "only an admin may create users")
 	}
-	u, err := s.auth.Register(ctx, in.Body.newUser())
-	if err != nil {
-		return nil, err
-	}
-	return showCreated(u), nil
+	return s.create(ctx, in.Once, in.Body.newUser())
 }
 
 type loginInput struct {

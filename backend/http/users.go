@@ -55,7 +55,7 @@ func (s *server) userRoutes() {
 			Tags: []string{"users"}, Security: needsBearer, Errors: append(errors, 400, 401, 403, 503),
 		}
 	}
-	create := op("create-user", http.MethodPost, "/api/users", "Create a user", 409, 413, 415)
+	create := op("create-user", http.MethodPost, "/api/users", "Create a user", 409, 413, 415, 422)
 	create.Security, create.DefaultStatus = creation, http.StatusCreated
 	handle(s, create, s.createUser)
 	handle(s, op("list-users", http.MethodGet, "/api/users", "List users, newest first (admins only)"), s.listUsers)
@@ -118,22 +118,54 @@ type createUserBody struct {
 	Plan backend.Plan `json:"plan,omitempty" enum:"free,pro" doc:"Only an admin may set it"`
 }
 
-type createUserInput struct{ Body createUserBody }
+type createUserInput struct {
+	Once
+	Body createUserBody
+}
+
+// Once is the header by which a creation is recognized when it comes again.
+type Once struct {
+	Key string `header:"Idempotency-Key" minLength:"1" maxLength:"255" pattern:"^[ -~]+$" patternDescription:"printable ASCII" doc:"Sent again within 24 hours, the same request gets the same answer and has no second effect"`
+}
 
 // created is the answer to every way of creating a user.
 type created struct {
 	Changed
 	Location string `header:"Location"`
-	ETag     string `header:"ETag"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true if the user had been created before"`
 	Body     struct {
 		ID    int64  `json:"id" example:"42"`
 		Email string `json:"email" format:"email"`
 	}
 }
 
-func showCreated(u *backend.User) *created {
-	out := &created{Changed: changedUser(u.ID), Location: fmt.Sprintf("/api/users/%d", u.ID), ETag: etag(u)}
-	out.Body.ID, out.Body.Email = u.ID, u.Email
+// create makes a user, once if there is a key.
+func (s *server) create(ctx context.Context, o Once, n backend.NewUser) (*created, error) {
+	if o.Key == "" {
+		u, err := s.auth.Register(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		return showCreated(u.ID, u.Email), nil
+	}
+	by := ""
+	if caller := me(ctx); caller != nil {
+		by = strconv.FormatInt(caller.ID, 10)
+	}
+	id, email, replayed, err := s.auth.RegisterOnce(ctx, by, o.Key, n)
+	if err != nil {
+		return nil, err
+	}
+	out := showCreated(id, email)
+	if replayed {
+		out.Replayed = "true"
+	}
+	return out, nil
+}
+
+func showCreated(id int64, email string) *created {
+	out := &created{Changed: changedUser(id), Location: fmt.Sprintf("/api/users/%d", id)}
+	out.Body.ID, out.Body.Email = id, email
 	return out
 }
 
@@ -144,11 +176,7 @@ func (s *server) createUser(ctx context.Context, in *createUserInput) (*created,
 	}
 	n := in.Body.newUser()
 	n.Role, n.Plan = in.Body.Role, in.Body.Plan
-	u, err := s.auth.Register(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	return showCreated(u), nil
+	return s.create(ctx, in.Once, n)
 }
 
 type getUserInput struct {

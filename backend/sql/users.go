@@ -25,17 +25,43 @@ func scanUser(r rows, u *backend.User) error {
 // password, and tells the outbox. It fails with Conflict if the address is taken.
 func (db *DB) CreateUser(ctx context.Context, n backend.NewUser, passwordHash string) (*backend.User, error) {
 	var u backend.User
-	err := db.writeTx(ctx, func(ctx context.Context, tx Tx) error {
-		var err error
-		if u, err = db.insertUser(ctx, tx, n, passwordHash); err != nil || db.outbox == nil {
-			return err
-		}
-		return db.outbox(ctx, tx, &u)
+	err := db.writeTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		u, err = db.createUser(ctx, tx, n, passwordHash)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &u, nil
+}
+
+// CreateUserOnce is CreateUser for a request that may come again. It returns the
+// id of the user that was created now or before.
+func (db *DB) CreateUserOnce(ctx context.Context, o Once, n backend.NewUser, passwordHash string) (id int64, replayed bool, err error) {
+	err = db.writeTx(ctx, func(ctx context.Context, tx Tx) error {
+		if err := db.claim(ctx, tx, o); err != nil {
+			return err
+		}
+		u, err := db.createUser(ctx, tx, n, passwordHash)
+		if err != nil {
+			return err
+		}
+		id = u.ID
+		return done(ctx, tx, o, id)
+	})
+	if errors.Is(err, errDone) {
+		id, err = db.Done(ctx, o)
+		return id, true, err
+	}
+	return id, false, err
+}
+
+func (db *DB) createUser(ctx context.Context, tx Tx, n backend.NewUser, passwordHash string) (backend.User, error) {
+	u, err := db.insertUser(ctx, tx, n, passwordHash)
+	if err != nil || db.outbox == nil {
+		return u, err
+	}
+	return u, db.outbox(ctx, tx, &u)
 }
 
 func (db *DB) insertUser(ctx context.Context, q querier, n backend.NewUser, passwordHash string) (backend.User, error) {
