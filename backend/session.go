@@ -47,3 +47,23 @@ type SigningKey struct {
 	// ChangedAt is when State was entered.
 	ChangedAt time.Time
 }
+
+// EventKind says what happened to a user.
+type EventKind string
+
+// The events.
+const (
+	// UserCreated is the first of every user.
+	UserCreated EventKind = "user.created"
+	// TokensRevoked says that access tokens issued at or before the event's time
+	// are no longer good.
+	TokensRevoked EventKind = "user.tokens_revoked"
+)
+
+// Event is something that happened to a user and that others have to hear of.
+type Event struct {
+	Kind   EventKind
+	UserID int64
+	// At is when it happened, for TokensRevoked in whole seconds.
+	At time.Time
+}

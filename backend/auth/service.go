@@ -179,7 +179,7 @@ func (s *Service) Refresh(ctx context.Context, secret string) (*Tokens, error) {
 }
 
 func (s *Service) tokens(c *sql.Credentials, secret string, t backend.RefreshToken) (*Tokens, error) {
-	access, scope, err := s.Issuer.Issue(c.Principal, c.Plan)
+	access, scope, err := s.Issuer.Issue(c)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (s *Service) Authenticate(ctx context.Context, token string) (*backend.Prin
 	if err != nil {
 		return nil, err
 	}
-	if issuedAt.Before(c.TokensValidFrom.Truncate(time.Second)) {
+	if !issuedAt.After(c.TokensRevokedAt) {
 		return nil, backend.Fail(backend.Unauthenticated, "the token was revoked")
 	}
 	return &c.Principal, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/fairway-gateway/fairway/backend"
+	"github.com/fairway-gateway/fairway/backend/sql"
 )
 
 // AccessLife is how long an access token is good for.
@@ -43,15 +44,20 @@ type Issuer struct {
 	Now      func() time.Time
 }
 
-// Issue returns an access token for the user, and its scope.
-func (i *Issuer) Issue(p backend.Principal, plan backend.Plan) (token, scope string, err error) {
-	now := i.Now()
+// Issue returns an access token for the user, and its scope. A token that follows
+// a revocation within its second says the next second, since the gateway and we
+// refuse what is not younger than the revocation.
+func (i *Issuer) Issue(p *sql.Credentials) (token, scope string, err error) {
+	now := i.Now().Truncate(time.Second)
+	if !now.After(p.TokensRevokedAt) {
+		now = p.TokensRevokedAt.Add(time.Second)
+	}
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: i.Name, Subject: strconv.FormatInt(p.ID, 10), Audience: jwt.ClaimStrings{i.Audience},
 			ID: rand.Text(), IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(AccessLife)),
 		},
-		Scope: scopes[p.Role], Role: p.Role, Plan: plan,
+		Scope: scopes[p.Role], Role: p.Role, Plan: p.Plan,
 	}
 	id, key := i.Keys.signing()
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, c)

@@ -20,6 +20,7 @@ const (
 type healthBody struct {
 	Status      string    `json:"status" enum:"ok,degraded"`
 	Database    bool      `json:"database"`
+	Redis       *bool     `json:"redis,omitempty"`
 	ExternalAPI *bool     `json:"external_api,omitempty"`
 	Timestamp   time.Time `json:"timestamp" doc:"When this was found out"`
 }
@@ -73,15 +74,19 @@ func (s *server) checkHealth(ctx context.Context) healthBody {
 	b := healthBody{Status: "ok"}
 	var wait sync.WaitGroup
 	wait.Go(func() { b.Database = s.db.Ping(ctx) == nil })
+	if s.cfg.Redis != nil {
+		b.Redis = new(bool)
+		wait.Go(func() { *b.Redis = s.cfg.Redis.Ping(ctx) == nil })
+	}
 	if s.cfg.ExternalAPI != "" {
-		wait.Go(func() {
-			up := s.askExternal(ctx)
-			b.ExternalAPI = &up
-		})
+		b.ExternalAPI = new(bool)
+		wait.Go(func() { *b.ExternalAPI = s.askExternal(ctx) })
 	}
 	wait.Wait()
-	if !b.Database || b.ExternalAPI != nil && !*b.ExternalAPI {
-		b.Status = "degraded"
+	for _, up := range []*bool{&b.Database, b.Redis, b.ExternalAPI} {
+		if up != nil && !*up {
+			b.Status = "degraded"
+		}
 	}
 	b.Timestamp = time.Now().UTC().Truncate(time.Millisecond)
 	s.health.last = b

@@ -23,6 +23,8 @@ type Config struct {
 	OpenRegistration bool
 	// ExternalAPI is a URL that /health asks, with 5 s to answer. Empty: it does not.
 	ExternalAPI string
+	// Redis is asked by /health. Nil: it is not.
+	Redis interface{ Ping(context.Context) error }
 	// TrustedProxies are believed what they say in X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 	// Version is what the OpenAPI document says.
@@ -55,6 +57,7 @@ func New(c Config) *Server {
 	s.api.UseMiddleware(s.authenticate)
 	s.authRoutes()
 	s.userRoutes()
+	s.sessionRoutes()
 	s.healthRoutes()
 	return &Server{Handler: s.withCall(s.withBody(http.HandlerFunc(s.route))), s: s}
 }

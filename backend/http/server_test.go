@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -83,6 +84,19 @@ func TestHealth_WhatIsConfigured(t *testing.T) {
 	status = http.StatusInternalServerError
 	if a := onSQLite(t, withExternal).do("GET", "/health", ""); a.StatusCode != 503 || !strings.Contains(a.body, `"external_api":false`) || !strings.Contains(a.body, `"degraded"`) {
 		t.Errorf("with a broken one: %d %s", a.StatusCode, a.body)
+	}
+}
+
+type redisThat struct{ err error }
+
+func (r redisThat) Ping(context.Context) error { return r.err }
+
+func TestHealth_Redis(t *testing.T) {
+	for want, err := range map[string]error{`"redis":true`: nil, `"redis":false`: errors.New("down")} {
+		a := onSQLite(t, func(c *Config) { c.Redis = redisThat{err} }).do("GET", "/health", "")
+		if !strings.Contains(a.body, want) || (a.StatusCode == 200) != (err == nil) {
+			t.Errorf("health = %d %s, want %s", a.StatusCode, a.body, want)
+		}
 	}
 }
 

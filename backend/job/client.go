@@ -46,49 +46,78 @@ type queue interface {
 type Client struct {
 	queue
 	insertTx func(ctx context.Context, tx sql.Tx, args river.JobArgs) error
+	// revokes is false where no gateway is to hear of revoked tokens.
+	revokes bool
 }
 
-// New returns a client for the database of db. Without a mailer it can note jobs
+// Workers are those who do the jobs.
+type Workers struct {
+	Mailer *Mailer
+	// Revoker may be nil: then revocations are told to nobody.
+	Revoker *Revoker
+}
+
+// New returns a client for the database of db. Without workers it can note jobs
 // but not do them.
-func New(db *sql.DB, m *Mailer, log *slog.Logger) (*Client, error) {
-	return newClient(db, m, log, attempts, nil)
+func New(db *sql.DB, w *Workers, log *slog.Logger) (*Client, error) {
+	return newClient(db, w, log, attempts, nil)
 }
 
 // newClient is New with a number of attempts and a retry policy, nil for River's.
-func newClient(db *sql.DB, m *Mailer, log *slog.Logger, attempts int, retry river.ClientRetryPolicy) (*Client, error) {
+func newClient(db *sql.DB, w *Workers, log *slog.Logger, attempts int, retry river.ClientRetryPolicy) (*Client, error) {
 	c := &river.Config{
 		Logger:     slog.New(warnings{log.Handler()}),
 		JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter, MaxAttempts: attempts, RetryPolicy: retry,
 		CompletedJobRetentionPeriod: completedFor, DiscardedJobRetentionPeriod: discardedFor,
 		ErrorHandler: &failures{log},
 	}
-	if m != nil {
-		c.Workers = river.NewWorkers()
-		river.AddWorker(c.Workers, m)
+	if w != nil {
+		c.Workers = w.river()
 		c.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}
 	}
+	out := &Client{revokes: w == nil || w.Revoker != nil}
 	if pool := db.Postgres(); pool != nil {
-		return open(riverpgxv5.New(pool), c, func(tx sql.Tx) pgx.Tx { return tx.Postgres })
+		return out, open(out, riverpgxv5.New(pool), c, func(tx sql.Tx) pgx.Tx { return tx.Postgres })
 	}
-	return open(riversqlite.New(db.SQLite()), c, func(tx sql.Tx) *stdsql.Tx { return tx.SQLite })
+	return out, open(out, riversqlite.New(db.SQLite()), c, func(tx sql.Tx) *stdsql.Tx { return tx.SQLite })
 }
 
-// open makes the client for one kind of transaction.
-func open[T any](driver riverdriver.Driver[T], c *river.Config, native func(sql.Tx) T) (*Client, error) {
-	q, err := river.NewClient(driver, c)
-	if err != nil {
-		return nil, fmt.Errorf("opening the job queue: %w", err)
+// river registers the workers. That of revocations is always there, for jobs that
+// were noted under another configuration.
+func (w *Workers) river() *river.Workers {
+	all := river.NewWorkers()
+	river.AddWorker(all, w.Mailer)
+	revoker := w.Revoker
+	if revoker == nil {
+		revoker = &Revoker{}
 	}
-	insert := func(ctx context.Context, tx sql.Tx, args river.JobArgs) error {
+	river.AddWorker(all, revoker)
+	return all
+}
+
+// open gives c the client for one kind of transaction.
+func open[T any](c *Client, driver riverdriver.Driver[T], conf *river.Config, native func(sql.Tx) T) error {
+	q, err := river.NewClient(driver, conf)
+	if err != nil {
+		return fmt.Errorf("opening the job queue: %w", err)
+	}
+	c.queue = q
+	c.insertTx = func(ctx context.Context, tx sql.Tx, args river.JobArgs) error {
 		_, err := q.InsertTx(ctx, native(tx), args, nil)
 		return err
 	}
-	return &Client{queue: q, insertTx: insert}, nil
+	return nil
 }
 
-// UserCreated is the store's outbox: it notes the welcome mail.
-func (c *Client) UserCreated(ctx context.Context, tx sql.Tx, u *backend.User) error {
-	return c.insertTx(ctx, tx, MailArgs{Template: Welcome, UserID: u.ID})
+// Note is the store's outbox: it notes what an event makes necessary.
+func (c *Client) Note(ctx context.Context, tx sql.Tx, e backend.Event) error {
+	switch {
+	case e.Kind == backend.UserCreated:
+		return c.insertTx(ctx, tx, MailArgs{Template: Welcome, UserID: e.UserID})
+	case e.Kind == backend.TokensRevoked && c.revokes:
+		return c.insertTx(ctx, tx, RevokeArgs{UserID: e.UserID, NotBefore: e.At.Unix()})
+	}
+	return nil
 }
 
 // Shutdown lets running jobs end. Those that have not when ctx ends are

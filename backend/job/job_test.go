@@ -79,11 +79,16 @@ func (atOnce) NextRetry(*rivertype.JobRow) time.Time { return time.Now() }
 // run starts a client that sends with s, until the test ends.
 func run(t *testing.T, db *sql.DB, s mail.Sender) *Client {
 	t.Helper()
-	c, err := newClient(db, &Mailer{DB: db, Sender: s}, slog.New(slog.DiscardHandler), tries, atOnce{})
+	return start(t, db, &Workers{Mailer: &Mailer{DB: db, Sender: s}})
+}
+
+func start(t *testing.T, db *sql.DB, w *Workers) *Client {
+	t.Helper()
+	c, err := newClient(db, w, slog.New(slog.DiscardHandler), tries, atOnce{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.SetOutbox(c.UserCreated)
+	db.SetOutbox(c.Note)
 	if err := c.Start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -157,13 +162,13 @@ func TestOutbox_CommitsWithTheUserOrNotAtAll(t *testing.T) {
 		if _, err := create(t, db, "ada@example.com"); backend.ErrorCode(err) != backend.Conflict {
 			t.Fatal(err)
 		}
-		db.SetOutbox(func(ctx context.Context, tx sql.Tx, u *backend.User) error {
-			return errors.Join(c.UserCreated(ctx, tx, u), errors.New("crash before the commit"))
+		db.SetOutbox(func(ctx context.Context, tx sql.Tx, e backend.Event) error {
+			return errors.Join(c.Note(ctx, tx, e), errors.New("crash before the commit"))
 		})
 		if _, err := create(t, db, "bob@example.com"); err == nil {
 			t.Fatal("the outbox's error was lost")
 		}
-		db.SetOutbox(c.UserCreated)
+		db.SetOutbox(c.Note)
 		if _, err := create(t, db, "cleo@example.com"); err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +226,7 @@ func TestMail_UserIsGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		db.SetOutbox(note.UserCreated)
+		db.SetOutbox(note.Note)
 		u, err := create(t, db, "ada@example.com")
 		if err != nil {
 			t.Fatal(err)
@@ -231,12 +236,56 @@ func TestMail_UserIsGone(t *testing.T) {
 		}
 		box := &outbox{}
 		c := run(t, db, box)
-		until(t, "the job's end", func() bool {
+		until(t, "the jobs' end", func() bool {
 			done, err := c.Jobs(t.Context(), "completed", 10)
-			return err == nil && len(done) == 1
+			return err == nil && len(done) == 2 // the revocation of its tokens is the other one
 		})
 		if box.count() != 0 {
 			t.Error("a deleted user got mail")
+		}
+	})
+}
+
+// gateways remembers what it was told.
+type gateways struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (g *gateways) RevokeSubject(_ context.Context, issuer, subject string, notBefore, _ time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.told = append(g.told, fmt.Sprintf("%s %s %d", issuer, subject, notBefore.Unix()))
+	return nil
+}
+
+func TestRevoke_GatewaysAreTold(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		g := &gateways{}
+		w := &Workers{Mailer: &Mailer{DB: db, Sender: &outbox{}}, Revoker: &Revoker{Gateways: g, Issuer: "https://fairway.example"}}
+		start(t, db, w)
+		u, err := create(t, db, "ada@example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now().Unix()
+		for _, revoke := range []func() error{
+			func() error { return db.RevokeEverything(t.Context(), u.ID) },
+			func() error { return db.DeleteUser(t.Context(), u.ID, 0) },
+		} {
+			if err := revoke(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "two revocations", func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return len(g.told) == 2
+		})
+		var id string
+		var at int64
+		if _, err := fmt.Sscanf(g.told[0], "https://fairway.example %s %d", &id, &at); err != nil || id != fmt.Sprint(u.ID) || at < before || at > time.Now().Unix() {
+			t.Errorf("the gateways were told %q", g.told)
 		}
 	})
 }

@@ -13,16 +13,16 @@ type Credentials struct {
 	backend.Principal
 	Plan         backend.Plan
 	PasswordHash string
-	// TokensValidFrom refuses access tokens that were issued before it.
-	TokensValidFrom time.Time
+	// TokensRevokedAt ends access tokens that were issued at it or before.
+	TokensRevokedAt time.Time
 }
 
-const credentialColumns = `id, role, plan, password_hash, tokens_valid_from`
+const credentialColumns = `id, role, plan, password_hash, tokens_revoked_at`
 
 func scanCredentials(r rows, c *Credentials) error {
 	var from int64
 	err := r.Scan(&c.ID, &c.Role, &c.Plan, &c.PasswordHash, &from)
-	c.TokensValidFrom = fromMicros(from)
+	c.TokensRevokedAt = fromMicros(from)
 	return err
 }
 

@@ -58,10 +58,15 @@ func (c *Config) check() error {
 		return fmt.Errorf("the pool must have from 1 to 10000 connections, got %d", c.MaxConns)
 	case c.ReplicaURL != "" && c.URL == "":
 		return errors.New("a replica needs a PostgreSQL database URL")
-	case c.URL != "" && !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://"):
-		return errors.New("the database URL must begin with postgres://")
+	case c.URL != "" && scheme(c.URL) != "postgres" && scheme(c.URL) != "postgresql":
+		return fmt.Errorf("scheme %q is not postgres", scheme(c.URL))
 	}
 	return nil
+}
+
+func scheme(url string) string {
+	s, _, _ := strings.Cut(url, ":")
+	return s
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -72,12 +77,21 @@ type DB struct {
 	outbox  Outbox
 }
 
-// Outbox is told of a user within the transaction that creates it, to note what
-// is to be done once that has committed. Its error undoes the transaction.
-type Outbox func(ctx context.Context, tx Tx, u *backend.User) error
+// Outbox is told of an event within the transaction that brings it about, to
+// note what is to be done once that has committed. Its error undoes the
+// transaction.
+type Outbox func(ctx context.Context, tx Tx, e backend.Event) error
 
-// SetOutbox sets who is told of new users. It must come before the first of them.
+// SetOutbox sets who is told of events. It must come before the first of them.
 func (db *DB) SetOutbox(o Outbox) { db.outbox = o }
+
+// tell passes an event to the outbox, if there is one.
+func (db *DB) tell(ctx context.Context, tx Tx, e backend.Event) error {
+	if db.outbox == nil {
+		return nil
+	}
+	return db.outbox(ctx, tx, e)
+}
 
 // SQLite returns the connection that writes, or nil on PostgreSQL.
 func (db *DB) SQLite() *sql.DB {

@@ -44,7 +44,7 @@ func openPostgres(ctx context.Context, c Config) (*postgresEngine, error) {
 func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("reading the database URL: %w", err)
+		return nil, err
 	}
 	pc.MaxConns = int32(c.MaxConns) //nolint:gosec // bounded by Config.check
 	pc.MaxConnIdleTime = c.IdleTimeout
@@ -58,7 +58,7 @@ func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) 
 	defer cancel()
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("connecting to the database: %w", err)
+		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	return pool, nil
 }

@@ -148,3 +148,62 @@ func (db *DB) EndSession(ctx context.Context, hash []byte) error {
 		return revokeSession(ctx, q, f.session.ID, db.now())
 	})
 }
+
+const sessionColumns = `id, user_id, user_agent, ip, created_at, last_used_at, expires_at, revoked_at`
+
+func scanSession(r rows, s *backend.Session) error {
+	var created, used, expires int64
+	var revoked *int64
+	err := r.Scan(&s.ID, &s.UserID, &s.UserAgent, &s.IP, &created, &used, &expires, &revoked)
+	s.CreatedAt, s.LastUsedAt, s.ExpiresAt = fromMicros(created), fromMicros(used), fromMicros(expires)
+	s.RevokedAt = fromNullMicros(revoked)
+	return err
+}
+
+// Sessions returns a user's sessions that are neither revoked nor expired, the
+// last used first.
+func (db *DB) Sessions(ctx context.Context, user int64) ([]backend.Session, error) {
+	var list []backend.Session
+	err := db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		list, err = all(ctx, q, scanSession, `SELECT `+sessionColumns+` FROM sessions
+			WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id`, user, micros(db.now()))
+		return err
+	})
+	return list, err
+}
+
+// RevokeSession ends one session of a user.
+func (db *DB) RevokeSession(ctx context.Context, user int64, id string) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		n, err := q.exec(ctx, `UPDATE sessions SET revoked_at = $1 WHERE id = $2 AND user_id = $3 AND revoked_at IS NULL`,
+			micros(db.now()), id, user)
+		if err == nil && n == 0 {
+			return notFound("session")
+		}
+		return err
+	})
+}
+
+// RevokeEverything ends every session of a user and every access token issued
+// until now.
+func (db *DB) RevokeEverything(ctx context.Context, user int64) error {
+	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error { return db.revokeEverything(ctx, tx, user) })
+}
+
+func (db *DB) revokeEverything(ctx context.Context, tx Tx, user int64) error {
+	_, err := tx.exec(ctx, `UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL`, micros(db.now()), user)
+	if err != nil {
+		return err
+	}
+	return db.revokeTokens(ctx, tx, user)
+}
+
+// revokeTokens ends access tokens only. Tokens tell their time in whole seconds:
+// those of the present one are ended as well, and later ones say a later one.
+func (db *DB) revokeTokens(ctx context.Context, tx Tx, user int64) error {
+	at := db.now().Truncate(time.Second)
+	if _, err := tx.exec(ctx, `UPDATE users SET tokens_revoked_at = $1 WHERE id = $2`, micros(at), user); err != nil {
+		return err
+	}
+	return db.tell(ctx, tx, backend.Event{Kind: backend.TokensRevoked, UserID: user, At: at})
+}

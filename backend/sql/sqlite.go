@@ -27,7 +27,7 @@ type sqliteEngine struct {
 
 func openSQLite(ctx context.Context, path string) (*sqliteEngine, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the data folder: %w", err)
+		return nil, fmt.Errorf("making the folder: %w", err)
 	}
 	// A commit is on the disk before it is answered (synchronous FULL), so that
 	// not even a power cut takes back an account.

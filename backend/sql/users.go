@@ -58,10 +58,10 @@ func (db *DB) CreateUserOnce(ctx context.Context, o Once, n backend.NewUser, pas
 
 func (db *DB) createUser(ctx context.Context, tx Tx, n backend.NewUser, passwordHash string) (backend.User, error) {
 	u, err := db.insertUser(ctx, tx, n, passwordHash)
-	if err != nil || db.outbox == nil {
+	if err != nil {
 		return u, err
 	}
-	return u, db.outbox(ctx, tx, &u)
+	return u, db.tell(ctx, tx, backend.Event{Kind: backend.UserCreated, UserID: u.ID, At: u.CreatedAt})
 }
 
 func (db *DB) insertUser(ctx context.Context, q querier, n backend.NewUser, passwordHash string) (backend.User, error) {
@@ -210,16 +210,17 @@ const patchTries = 8
 
 // UpdateUser makes the changes of p, which is in its normal form. With a version
 // other than 0 it fails with PreconditionFailed unless the user still has that
-// version; without, changes by others in between are kept.
+// version; without, changes by others in between are kept. A changed role ends the
+// user's access tokens, which say the old one; a refresh gets new ones.
 func (db *DB) UpdateUser(ctx context.Context, id, version int64, p backend.Patch) (*backend.User, error) {
 	var u *backend.User
-	try := func(ctx context.Context, q querier) (err error) {
-		u, err = db.patchUser(ctx, q, id, version, p)
+	try := func(ctx context.Context, tx Tx) (err error) {
+		u, err = db.patchUser(ctx, tx, id, version, p)
 		return err
 	}
-	err := db.write(ctx, try)
+	err := db.writeTx(ctx, try)
 	for n := 1; n < patchTries && errors.Is(err, errChanged) && version == 0; n++ {
-		err = db.write(ctx, try)
+		err = db.writeTx(ctx, try)
 	}
 	switch {
 	case errors.Is(err, errChanged) && version == 0:
@@ -232,18 +233,18 @@ func (db *DB) UpdateUser(ctx context.Context, id, version int64, p backend.Patch
 	return u, nil
 }
 
-func (db *DB) patchUser(ctx context.Context, q querier, id, version int64, p backend.Patch) (*backend.User, error) {
-	u, err := userByID(ctx, q, id)
+func (db *DB) patchUser(ctx context.Context, tx Tx, id, version int64, p backend.Patch) (*backend.User, error) {
+	u, err := userByID(ctx, tx, id)
 	if err != nil {
 		return nil, err
 	}
 	if version != 0 && version != u.Version {
 		return nil, errChanged
 	}
-	read := u.Version
+	read, role := u.Version, u.Role
 	p.Apply(u)
 	u.Version, u.UpdatedAt = read+1, fromMicros(micros(db.now()))
-	changed, err := q.exec(ctx,
+	changed, err := tx.exec(ctx,
 		`UPDATE users SET email = $1, name = $2, age = $3, role = $4, plan = $5, email_verified_at = $6, version = $7, updated_at = $8
 		WHERE id = $9 AND version = $10`,
 		u.Email, u.Name, u.Age, string(u.Role), string(u.Plan), nullMicros(u.EmailVerifiedAt), u.Version, micros(u.UpdatedAt), id, read)
@@ -255,7 +256,12 @@ func (db *DB) patchUser(ctx context.Context, q querier, id, version int64, p bac
 	case changed == 0:
 		return nil, errChanged
 	}
-	return u, saveProfile(ctx, q, id, u.Profile)
+	if u.Role != role {
+		if err := db.revokeTokens(ctx, tx, id); err != nil {
+			return nil, err
+		}
+	}
+	return u, saveProfile(ctx, tx, id, u.Profile)
 }
 
 func saveProfile(ctx context.Context, q querier, id int64, p backend.Profile) error {
@@ -273,8 +279,8 @@ func saveProfile(ctx context.Context, q querier, id int64, p backend.Profile) er
 // DeleteUser removes a user with everything that belongs to it. A version other
 // than 0 has to match, as in UpdateUser.
 func (db *DB) DeleteUser(ctx context.Context, id, version int64) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
-		have, err := one(ctx, q, column[int64], `SELECT version FROM users WHERE id = $1`, id)
+	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error {
+		have, err := one(ctx, tx, column[int64], `SELECT version FROM users WHERE id = $1`, id)
 		switch {
 		case errors.Is(err, errNoRow):
 			return notFound("user")
@@ -283,7 +289,10 @@ func (db *DB) DeleteUser(ctx context.Context, id, version int64) error {
 		case version != 0 && version != have:
 			return backend.Fail(backend.PreconditionFailed, "the user has another version")
 		}
-		_, err = q.exec(ctx, `DELETE FROM users WHERE id = $1`, id)
+		if err := db.revokeTokens(ctx, tx, id); err != nil {
+			return err
+		}
+		_, err = tx.exec(ctx, `DELETE FROM users WHERE id = $1`, id)
 		return err
 	})
 }

@@ -20,8 +20,11 @@ import (
 
 func openMigrated(ctx context.Context, c sql.Config) (*sql.DB, error) {
 	db, err := sql.Open(ctx, c)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil && c.URL != "":
+		return nil, fmt.Errorf("--database-url (DATABASE_URL): %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("--data %q: %w", c.Dir, err)
 	}
 	if err := db.Migrate(ctx); err != nil {
 		db.Close()
@@ -80,7 +83,7 @@ func adminCreateCommand(getenv func(string) string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		db.SetOutbox(jobs.UserCreated)
+		db.SetOutbox(jobs.Note)
 		accounts := &auth.Service{DB: db, Hasher: auth.NewHasher(auth.DefaultCost)}
 		u, err := accounts.Register(cmd.Context(), n)
 		if err != nil {

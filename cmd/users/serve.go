@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	api "github.com/fairway-gateway/fairway/backend/http"
 	"github.com/fairway-gateway/fairway/backend/job"
 	"github.com/fairway-gateway/fairway/backend/mail"
+	"github.com/fairway-gateway/fairway/backend/revoke"
 	"github.com/fairway-gateway/fairway/backend/sql"
 )
 
@@ -41,6 +43,8 @@ type serveFlags struct {
 	externalAPI    string
 	trustedProxies string
 	drainDelay     time.Duration
+	redisURL       string
+	gatewayAdmin   string
 	smtpURL        string
 	mailFrom       string
 	testArgon2     bool
@@ -57,6 +61,9 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.text(&f.externalAPI, "external-api", "USERS_EXTERNAL_API", "", "URL that /health also asks")
 	e.text(&f.trustedProxies, "trusted-proxies", "USERS_TRUSTED_PROXIES", "127.0.0.0/8,::1/128", "networks whose X-Forwarded-For is believed, comma-separated")
 	e.duration(&f.drainDelay, "drain-delay", "USERS_DRAIN_DELAY", 0, "how long a shutdown fails /ready before it stops accepting")
+	e.text(&f.redisURL, "redis-url", "USERS_REDIS_URL", "", "the gateways' Redis, where they hear of revoked tokens")
+	cmd.Flags().Lookup("redis-url").DefValue = "" // it may hold a password
+	e.text(&f.gatewayAdmin, "gateway-admin", "USERS_GATEWAY_ADMIN", "", "a gateway's admin API, like http://localhost:2019, that hears of revoked tokens where there is no Redis")
 	e.text(&f.smtpURL, "smtp-url", "USERS_SMTP_URL", "", "mail server, as smtp://user:password@host:587 or smtps://…; without one, mail goes to the maildir mail in the data folder")
 	cmd.Flags().Lookup("smtp-url").DefValue = "" // it may hold a password
 	e.text(&f.mailFrom, "mail-from", "USERS_MAIL_FROM", "Fairway <no-reply@fairway.example>", "sender of mail")
@@ -97,7 +104,14 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s, err := start(ctx, f, conf, sender)
+	gateways, err := f.gateways()
+	if err != nil {
+		return err
+	}
+	if c, ok := gateways.(io.Closer); ok {
+		defer c.Close()
+	}
+	s, err := start(ctx, f, conf, sender, gateways)
 	if err != nil {
 		return err
 	}
@@ -139,7 +153,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Sender) (_ *service, err error) {
+func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Sender, gateways revoke.Gateways) (_ *service, err error) {
 	db, err := openMigrated(ctx, f.config)
 	if err != nil {
 		return nil, err
@@ -153,11 +167,18 @@ func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Send
 	if err != nil {
 		return nil, err
 	}
-	jobs, err := job.New(db, &job.Mailer{DB: db, Sender: sender}, conf.Log)
+	workers := &job.Workers{Mailer: &job.Mailer{DB: db, Sender: sender}}
+	if gateways != nil {
+		workers.Revoker = &job.Revoker{Gateways: gateways, Issuer: f.issuer}
+	}
+	jobs, err := job.New(db, workers, conf.Log)
 	if err != nil {
 		return nil, err
 	}
-	db.SetOutbox(jobs.UserCreated)
+	db.SetOutbox(jobs.Note)
+	if r, ok := gateways.(*revoke.Redis); ok {
+		conf.Redis = r
+	}
 	cost := auth.DefaultCost
 	if f.testArgon2 {
 		cost = auth.TestCost
@@ -242,4 +263,25 @@ func (f *serveFlags) sender() (mail.Sender, error) {
 		return nil, fmt.Errorf("--smtp-url: %w", err)
 	}
 	return s, nil
+}
+
+// gateways returns how gateways hear of revoked tokens, nil if they do not.
+func (f *serveFlags) gateways() (revoke.Gateways, error) {
+	switch {
+	case f.redisURL != "" && f.gatewayAdmin != "":
+		return nil, errors.New("--redis-url and --gateway-admin: only one can be told of revoked tokens")
+	case f.redisURL != "":
+		r, err := revoke.NewRedis(f.redisURL)
+		if err != nil {
+			return nil, fmt.Errorf("--redis-url: %w", err)
+		}
+		return r, nil
+	case f.gatewayAdmin != "":
+		a, err := revoke.NewAdmin(f.gatewayAdmin)
+		if err != nil {
+			return nil, fmt.Errorf("--gateway-admin: %w", err)
+		}
+		return a, nil
+	}
+	return nil, nil
 }

@@ -52,29 +52,32 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		"port in use":         {none, []string{"serve", "--listen", busy.Addr().String(), "--data", t.TempDir()}, busy.Addr().String()},
-		"no address":          {none, []string{"serve", "--listen", "nonsense", "--data", t.TempDir()}, `"nonsense"`},
-		"another database":    {none, []string{"serve", "--listen", "127.0.0.1:0", "--database-url", "mysql://x"}, "postgres://"},
-		"database is down":    {none, []string{"migrate", "--database-url", "postgres://u:hunter2@127.0.0.1:1/x"}, "127.0.0.1:1"},
-		"broken database URL": {none, []string{"migrate", "--database-url", "postgres://u:hunter2@host:port/x"}, "port"},
-		"database by parts":   {env("DB_HOST", "127.0.0.1", "DB_PORT", "1", "DB_PASSWORD", "hunter2"), []string{"migrate"}, "127.0.0.1:1"},
-		"data is a file":      {none, []string{"migrate", "--data", "/dev/null/x"}, "/dev/null"},
-		"registration":        {none, []string{"serve", "--registration", "closed"}, `"closed"`},
-		"external API":        {none, []string{"serve", "--external-api", "ftp://x"}, `"ftp://x"`},
-		"proxies":             {none, []string{"serve", "--trusted-proxies", "10.0.0.1"}, `"10.0.0.1"`},
-		"duration variable":   {env("DATABASE_QUERY_TIMEOUT", "soon"), []string{"migrate"}, `DATABASE_QUERY_TIMEOUT: "soon"`},
-		"number variable":     {env("DATABASE_MAX_CONNECTIONS", "many"), []string{"migrate"}, `DATABASE_MAX_CONNECTIONS: "many"`},
-		"toggle variable":     {env("USERS_INSECURE_TEST_ARGON2", "perhaps"), []string{"serve"}, `"perhaps"`},
-		"mail server":         {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--smtp-url", "http://x"}, "--smtp-url"},
-		"mail sender":         {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--mail-from", "nobody"}, `"nobody"`},
-		"job state":           {none, []string{"jobs", "list", "--data", t.TempDir(), "--state", "dead"}, `"dead"`},
-		"job limit":           {none, []string{"jobs", "list", "--data", t.TempDir(), "--limit", "0"}, "--limit"},
-		"job id":              {none, []string{"jobs", "retry", "x", "--data", t.TempDir()}, `"x"`},
-		"no such job":         {none, []string{"jobs", "retry", "7", "--data", t.TempDir()}, "no job 7"},
-		"unknown flag":        {none, []string{"serve", "--port", "1"}, "--port"},
-		"unknown command":     {none, []string{"start"}, `"start"`},
-		"stray argument":      {none, []string{"serve", "now"}, `"now"`},
-		"password argument":   {none, []string{"admin", "create", "--email", "a@b.co", "--name", "Ada", "--data", t.TempDir()}, "--password-stdin"},
+		"port in use":          {none, []string{"serve", "--listen", busy.Addr().String(), "--data", t.TempDir()}, busy.Addr().String()},
+		"no address":           {none, []string{"serve", "--listen", "nonsense", "--data", t.TempDir()}, `"nonsense"`},
+		"another database":     {none, []string{"serve", "--listen", "127.0.0.1:0", "--database-url", "mysql://x"}, `"mysql"`},
+		"database is down":     {none, []string{"migrate", "--database-url", "postgres://u:hunter2@127.0.0.1:1/x"}, "127.0.0.1:1"},
+		"broken database URL":  {none, []string{"migrate", "--database-url", "postgres://u:hunter2@host:port/x"}, "port"},
+		"database by parts":    {env("DB_HOST", "127.0.0.1", "DB_PORT", "1", "DB_PASSWORD", "hunter2"), []string{"migrate"}, "127.0.0.1:1"},
+		"data is a file":       {none, []string{"migrate", "--data", "/dev/null/x"}, `--data "/dev/null/x"`},
+		"registration":         {none, []string{"serve", "--registration", "closed"}, `"closed"`},
+		"external API":         {none, []string{"serve", "--external-api", "ftp://x"}, `"ftp://x"`},
+		"proxies":              {none, []string{"serve", "--trusted-proxies", "10.0.0.1"}, `"10.0.0.1"`},
+		"duration variable":    {env("DATABASE_QUERY_TIMEOUT", "soon"), []string{"migrate"}, `DATABASE_QUERY_TIMEOUT: "soon"`},
+		"number variable":      {env("DATABASE_MAX_CONNECTIONS", "many"), []string{"migrate"}, `DATABASE_MAX_CONNECTIONS: "many"`},
+		"toggle variable":      {env("USERS_INSECURE_TEST_ARGON2", "perhaps"), []string{"serve"}, `"perhaps"`},
+		"mail server":          {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--smtp-url", "http://x"}, "--smtp-url"},
+		"two ways to gateways": {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--redis-url", "redis://x", "--gateway-admin", "http://x"}, "only one"},
+		"redis":                {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--redis-url", "http://:hunter2@x"}, "--redis-url"},
+		"gateway's admin API":  {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--gateway-admin", "localhost:2019"}, `"localhost:2019"`},
+		"mail sender":          {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--mail-from", "nobody"}, `"nobody"`},
+		"job state":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--state", "dead"}, `"dead"`},
+		"job limit":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--limit", "0"}, "--limit"},
+		"job id":               {none, []string{"jobs", "retry", "x", "--data", t.TempDir()}, `"x"`},
+		"no such job":          {none, []string{"jobs", "retry", "7", "--data", t.TempDir()}, "no job 7"},
+		"unknown flag":         {none, []string{"serve", "--port", "1"}, "--port"},
+		"unknown command":      {none, []string{"start"}, `"start"`},
+		"stray argument":       {none, []string{"serve", "now"}, `"now"`},
+		"password argument":    {none, []string{"admin", "create", "--email", "a@b.co", "--name", "Ada", "--data", t.TempDir()}, "--password-stdin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := users(tc.getenv, "", tc.args...)
@@ -133,7 +136,7 @@ func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := start(t.Context(), f, api.Config{Log: log, OpenRegistration: true}, sender)
+	s, err := start(t.Context(), f, api.Config{Log: log, OpenRegistration: true}, sender, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

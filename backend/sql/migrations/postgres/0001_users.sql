@@ -10,7 +10,7 @@ CREATE TABLE users (
 	plan TEXT NOT NULL,
 	password_hash TEXT NOT NULL,
 	email_verified_at BIGINT,
-	tokens_valid_from BIGINT NOT NULL DEFAULT 0,
+	tokens_revoked_at BIGINT NOT NULL DEFAULT 0,
 	version BIGINT NOT NULL DEFAULT 1,
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL

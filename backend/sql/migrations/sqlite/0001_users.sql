@@ -10,7 +10,7 @@ CREATE TABLE users (
 	plan TEXT NOT NULL,
 	password_hash TEXT NOT NULL,
 	email_verified_at INTEGER,
-	tokens_valid_from INTEGER NOT NULL DEFAULT 0,
+	tokens_revoked_at INTEGER NOT NULL DEFAULT 0,
 	version INTEGER NOT NULL DEFAULT 1,
 	created_at INTEGER NOT NULL,
 	updated_at INTEGER NOT NULL
