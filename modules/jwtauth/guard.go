@@ -43,7 +43,14 @@ func (g *Guard) decide(fields Fields, rawQuery string, now time.Time) Decision {
 	if reason != ReasonOK {
 		return Decision{Verdict: Verdict{Reason: reason, Issuer: -1}}
 	}
-	d := Decision{Verdict: g.verifier.Verify(token, now), Source: source}
+	d := g.judge(g.verifier.Verify(token, now))
+	d.Source = source
+	return d
+}
+
+// judge adds to a verdict whether what the token says suffices.
+func (g *Guard) judge(v Verdict) Decision {
+	d := Decision{Verdict: v}
 	if d.Reason == ReasonOK {
 		d.Reason = g.policy.judge(d.Caller)
 	}

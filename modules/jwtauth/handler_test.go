@@ -275,7 +275,7 @@ func TestHandler_FindsTokensElsewhere(t *testing.T) {
 		{"bare header with a scheme", build("", "X-Api-Token", "Bearer "+token), 200, gateway.Identity{}},
 		{"cookie", build("", "Cookie", "a=b; session="+token+"; c=d"), 200, gateway.Identity{Cookie: "session"}},
 		{"quoted cookie", build("", "Cookie", `session="`+token+`"`), 200, gateway.Identity{Cookie: "session"}},
-		{"query", build("?a=b&access_token="+token), 200, gateway.Identity{QueryParam: "access_token"}},
+		{"query", build("?a=b&access_token=" + token), 200, gateway.Identity{QueryParam: "access_token"}},
 		{"query, name escaped", build("?access%5Ftoken=" + token), 200, gateway.Identity{QueryParam: "access_token"}},
 		{"another scheme", build("", "Authorization", "Basic dXNlcjpwYXNz"), 401, gateway.Identity{}},
 		{"another scheme and a cookie", build("", "Authorization", "Basic dXNlcjpwYXNz", "Cookie", "session="+token), 200, gateway.Identity{Cookie: "session"}},

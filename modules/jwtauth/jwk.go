@@ -19,8 +19,9 @@ const maxKeys = 200
 // encryption. They are left out without a warning.
 var errUnused = errors.New("key does not serve signatures")
 
-// parseJWKS reads a key set (RFC 7517, 5). A key that is weak, broken or
-// unusable here skips only itself; problems says why, one line each.
+// parseJWKS reads a key set (RFC 7517, 5) and returns the keys that serve one of
+// the allowed algorithms. A key that is weak or broken skips only itself;
+// problems says why, one line each.
 func parseJWKS(b []byte, allowed allowlist) (keys []*key, problems []error, err error) {
 	document, err := decodeObject(b)
 	if err != nil {
@@ -43,7 +44,9 @@ func parseJWKS(b []byte, allowed allowlist) (keys []*key, problems []error, err 
 			keys = append(keys, k)
 		}
 	}
-	keys, ambiguous := dropAmbiguous(dropPublishedSecrets(keys, &problems), allowed)
+	keys = dropPublishedSecrets(keys, &problems)
+	keys = slices.DeleteFunc(keys, func(k *key) bool { return !slices.ContainsFunc(allowed, k.fits) })
+	keys, ambiguous := dropAmbiguous(keys, allowed)
 	return keys, append(problems, ambiguous...), nil
 }
 
@@ -79,7 +82,7 @@ func dropAmbiguous(keys []*key, allowed allowlist) ([]*key, []error) {
 			continue
 		}
 		if slices.ContainsFunc(keys, func(o *key) bool { return clash(k, o, allowed) }) {
-			problems = append(problems, fmt.Errorf("key %d: another key has the same kid %q", i, k.kid))
+			problems = append(problems, fmt.Errorf("two keys have the kid %q", k.kid))
 			continue
 		}
 		kept = append(kept, k)

@@ -33,6 +33,9 @@ const (
 
 	// slowTimeout bounds exchanges that no request waits for.
 	slowTimeout = 10 * time.Second
+
+	// loadPatience is how long a config load waits for storage.
+	loadPatience = time.Second
 )
 
 // storePool keeps revocations over reloads, by the Redis and storage used.
@@ -86,7 +89,15 @@ func describeStorage(s certmagic.Storage) string {
 func (s *revocationStore) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.load(ctx)
+	loaded := make(chan struct{})
+	s.done.Go(func() {
+		defer close(loaded)
+		s.load(ctx)
+	})
+	select { // storage is a folder by default; one far away must not hold up a load
+	case <-loaded:
+	case <-time.After(loadPatience):
+	}
 	if s.redis != nil {
 		s.unsub = s.redis.Subscribe(revokedKey, s.announced, func() { s.resync(ctx) })
 	}
@@ -103,14 +114,13 @@ func (s *revocationStore) Destruct() error {
 	return s.flush()
 }
 
-// load reads what was kept over the restart. Storage is local by default; a
-// remote one gets a few seconds.
+// load reads what was kept over the restart.
 func (s *revocationStore) load(ctx context.Context) {
 	if s.storage == nil {
 		s.known.Store(s.redis == nil)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, slowTimeout/2)
+	ctx, cancel := context.WithTimeout(ctx, slowTimeout)
 	defer cancel()
 	b, err := s.storage.Load(ctx, revokedFile)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -171,6 +171,9 @@ func jwkOf(kid, alg string, key any) map[string]any {
 
 // jwks is a key set document.
 func jwks(keys ...map[string]any) []byte {
+	if keys == nil {
+		keys = []map[string]any{}
+	}
 	b, err := json.Marshal(map[string]any{"keys": keys})
 	if err != nil {
 		panic(err)
