@@ -55,7 +55,7 @@ func startHandler(tb testing.TB, ctx caddy.Context, block string) (*Handler, err
 	tb.Helper()
 	h, err := parseHandler(block)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	return h, h.Provision(ctx)
 }
@@ -312,7 +312,7 @@ func TestHandler_KeepsIssuersApart(t *testing.T) {
 		}
 		return path
 	}
-	t.Setenv("JWT_SECRET", string(k.secret[:32])+"-and-more-of-it-to-be-long-enough")
+	t.Setenv("JWT_SECRET", b64(k.secret))
 	h := newHandler(t, fmt.Sprintf(`
 		issuer https://one.example {
 			jwks_file %s
@@ -439,10 +439,8 @@ func TestHandler_RefusesConfigs(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q:\ngot  %v\nwant %q", tc.block, err, tc.want)
 		}
-		if h != nil {
-			if err := h.Cleanup(); err != nil {
-				t.Errorf("%q: cleanup: %v", tc.block, err)
-			}
+		if err := h.Cleanup(); err != nil {
+			t.Errorf("%q: cleanup: %v", tc.block, err)
 		}
 	}
 }

@@ -34,20 +34,32 @@ func parseJWKS(b []byte, allowed allowlist) (keys []*key, problems []error, err 
 	if len(list) > maxKeys {
 		return nil, nil, fmt.Errorf("key set holds %d keys, at most %d are allowed", len(list), maxKeys)
 	}
+	broken := map[string]bool{}
 	for i, item := range list {
 		k, err := parseSetMember(item, allowed)
 		switch {
 		case errors.Is(err, errUnused):
 		case err != nil:
 			problems = append(problems, fmt.Errorf("key %d: %w", i, err))
+			broken[setName(item)] = true
 		default:
 			keys = append(keys, k)
 		}
 	}
+	// A key that could not be read may be the one that a kid means.
+	keys = slices.DeleteFunc(keys, func(k *key) bool { return k.kid != "" && broken[k.kty+" "+k.kid] })
 	keys = dropPublishedSecrets(keys, &problems)
 	keys = slices.DeleteFunc(keys, func(k *key) bool { return !slices.ContainsFunc(allowed, k.fits) })
 	keys, ambiguous := dropAmbiguous(keys, allowed)
 	return keys, append(problems, ambiguous...), nil
+}
+
+// setName is the type and the kid of a key that could not be read.
+func setName(item any) string {
+	jwk, _ := item.(map[string]any)
+	kty, _ := jwk["kty"].(string)
+	kid, _ := jwk["kid"].(string)
+	return kty + " " + kid
 }
 
 func parseSetMember(item any, allowed allowlist) (*key, error) {

@@ -100,6 +100,7 @@ func TestParseJWKS_Sets(t *testing.T) {
 		{"secrets beside public keys are public", jwks(jwkOf("a", "HS256", k.secret), jwkOf("b", "", k.ec)), secret, 0},
 		{"secrets where public keys are wanted", jwks(jwkOf("a", "HS256", k.secret), jwkOf("b", "", k.ec)), public, 1},
 		{"two keys of one kid", jwks(jwkOf("a", "", k.ec), jwkOf("a", "", k.otherEC)), public, 0},
+		{"a good and a broken key of one kid", jwks(jwkOf("a", "", k.ec), with(jwkOf("a", "", k.ec), map[string]any{"x": "AA"})), public, 0},
 		{"two types of one kid", jwks(jwkOf("a", "", k.ec), jwkOf("a", "", k.ed)), public, 2},
 		{"the same key twice", jwks(jwkOf("a", "", k.ec), jwkOf("a", "", k.ec)), public, 1},
 		{"one key for two algorithms", jwks(jwkOf("a", "RS256", k.rsa), jwkOf("a", "PS256", k.rsa)), public, 2},

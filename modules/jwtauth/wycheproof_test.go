@@ -95,18 +95,31 @@ func acceptsVector(g vectorGroup, token string) bool {
 		if parsed == nil || parsed.header.alg != name {
 			continue
 		}
-		is := newIssuer("", allowed, nil, "", fixedKeySet(keys...))
-		if _, _, reason, _ := is.authenticate(parsed, 0); reason == ReasonOK {
+		if verifiesVector(parsed, algorithms[name], keys) {
 			return true
 		}
 	}
 	return false
 }
 
+// verifiesVector checks the signature with the methods that issuer.findSigner
+// gives to golang-jwt, whose parser would stumble over the payload.
+func verifiesVector(raw *rawToken, alg *algorithm, keys []*key) bool {
+	dot := strings.LastIndexByte(raw.text, '.')
+	signature, err := strictBase64(raw.text[dot+1:])
+	if err != nil {
+		return false
+	}
+	candidates := (&snapshot{keys: keys}).candidates(&raw.header, alg)
+	return slices.ContainsFunc(candidates, func(k *key) bool {
+		return alg.method.Verify(raw.text[:dot], signature, k.material) == nil
+	})
+}
+
 // parseVector is parseToken for a payload that is no JSON.
 func parseVector(token string) *rawToken {
 	parts := strings.Split(token, ".")
-	if len(parts) != 3 || slices.Contains(parts, "") {
+	if len(parts) != 3 || parts[0] == "" || parts[2] == "" {
 		return nil
 	}
 	header, ok := decodePart(parts[0])
