@@ -5,6 +5,8 @@
 package modules
 
 import (
+	_ "time/tzdata" // time zones, for the access log, on machines without them
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	_ "github.com/fairway-gateway/fairway/modules/cache"
