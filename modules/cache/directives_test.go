@@ -96,8 +96,14 @@ func TestParseAge(t *testing.T) {
 		lines []string
 		want  int64
 	}{
-		{nil, 0}, {[]string{"7"}, 7}, {[]string{"7, 0"}, 7}, {[]string{"0", "7"}, 0}, {[]string{"abc"}, 0},
-		{[]string{"-7"}, 0}, {[]string{"7.0"}, 0}, {[]string{"99999999999"}, maxDelta},
+		{nil, 0},
+		{[]string{"7"}, 7},
+		{[]string{"7, 0"}, 7},
+		{[]string{"0", "7"}, 0},
+		{[]string{"abc"}, 0},
+		{[]string{"-7"}, 0},
+		{[]string{"7.0"}, 0},
+		{[]string{"99999999999"}, maxDelta},
 	} {
 		if got := parseAge(tc.lines); got != tc.want {
 			t.Errorf("parseAge(%q) = %d, want %d", tc.lines, got, tc.want)

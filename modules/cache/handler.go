@@ -246,8 +246,12 @@ func (h *Handler) Validate() error {
 		name  string
 		value caddy.Duration
 	}{
-		{"ttl", h.TTL}, {"stale_while_revalidate", h.StaleWhileRevalidate}, {"stale_if_error", h.StaleIfError},
-		{"hit_for_miss", h.HitForMiss}, {"fill_timeout", h.FillTimeout}, {"l2: ttl", h.L2.TTL},
+		{"ttl", h.TTL},
+		{"stale_while_revalidate", h.StaleWhileRevalidate},
+		{"stale_if_error", h.StaleIfError},
+		{"hit_for_miss", h.HitForMiss},
+		{"fill_timeout", h.FillTimeout},
+		{"l2: ttl", h.L2.TTL},
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("cache: %s must not be negative, got %s", d.name, time.Duration(d.value))

@@ -58,7 +58,7 @@ func appendString(dst []byte, s string) []byte {
 
 // parseRecord decodes a record and joins it with its body. It never panics, and
 // refuses what is not consistent: what is in Redis need not come from us.
-func parseRecord(p []byte, body []byte, shift int64) (*record, error) {
+func parseRecord(p, body []byte, shift int64) (*record, error) {
 	d := decoder{p: p}
 	if len(p) == 0 || d.byte() != recordVersion {
 		return nil, errRecord

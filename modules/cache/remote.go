@@ -304,7 +304,7 @@ func (m *remote) tagsGone(ctx context.Context, uri string, r *record) (bool, err
 }
 
 // save writes an entry to Redis in the background.
-func (m *remote) save(x *exchange, e *Entry, tags []string, stamp int64, maxBody int64) {
+func (m *remote) save(x *exchange, e *Entry, tags []string, stamp, maxBody int64) {
 	if stamp == 0 || !m.redis.Up() || m.outbox.pending() || int64(len(e.body)) > maxBody || e.has(flagPartial) {
 		return
 	}

@@ -101,8 +101,10 @@ func (h *RequestID) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	w.Header()[h.name] = values
 	caddyhttp.SetVar(r.Context(), varRequestID, id)
 	gateway.LogField(r, zap.String("request_id", id))
-	return next.ServeHTTP(&idWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		name: h.name, values: values}, r)
+	return next.ServeHTTP(&idWriter{
+		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		name:                  h.name, values: values,
+	}, r)
 }
 
 // given returns the id that the request came with if it may be taken.

@@ -88,10 +88,16 @@ func TestHandler_SaysWhichCheckFails(t *testing.T) {
 	}{
 		"all well":       {[]Check{{Kind: "upstream", Name: "users", URL: good.URL}}, 200, "ok", map[string]bool{"users": true}},
 		"nothing to ask": {nil, 200, "ok", nil},
-		"a needed one fails": {[]Check{{Kind: "upstream", Name: "users", URL: bad.URL}, {Kind: "http", Name: "api", URL: good.URL}},
-			503, "unavailable", map[string]bool{"users": false, "api": true}},
-		"one that is not needed fails": {[]Check{{Kind: "upstream", Name: "users", URL: good.URL}, {Kind: "http", Name: "api", URL: bad.URL, Needed: &no}},
-			200, "degraded", map[string]bool{"users": true, "api": false}},
+		"a needed one fails": {
+			[]Check{{Kind: "upstream", Name: "users", URL: bad.URL}, {Kind: "http", Name: "api", URL: good.URL}},
+			503, "unavailable",
+			map[string]bool{"users": false, "api": true},
+		},
+		"one that is not needed fails": {
+			[]Check{{Kind: "upstream", Name: "users", URL: good.URL}, {Kind: "http", Name: "api", URL: bad.URL, Needed: &no}},
+			200, "degraded",
+			map[string]bool{"users": true, "api": false},
+		},
 		"both fail":               {[]Check{{Kind: "upstream", Name: "users", URL: bad.URL}, {Kind: "http", Name: "api", URL: bad.URL, Needed: &no}}, 503, "unavailable", map[string]bool{"users": false, "api": false}},
 		"nobody listens":          {[]Check{{Kind: "http", Name: "api", URL: "http://127.0.0.1:1/"}}, 503, "unavailable", map[string]bool{"api": false}},
 		"a redirect is no answer": {[]Check{{Kind: "http", Name: "api", URL: moved.URL}}, 503, "unavailable", map[string]bool{"api": false}},

@@ -33,7 +33,8 @@ var testKeys = sync.OnceValue(func() (k struct {
 	ec384, ec521  *ecdsa.PrivateKey
 	ed            ed25519.PrivateKey
 	secret        []byte
-}) {
+},
+) {
 	must := func(err error) {
 		if err != nil {
 			panic(err)
@@ -89,7 +90,7 @@ func goodClaims(now time.Time) map[string]any {
 }
 
 // with is a copy of claims with some replaced, or removed if nil.
-func with(claims map[string]any, changes map[string]any) map[string]any {
+func with(claims, changes map[string]any) map[string]any {
 	c := maps.Clone(claims)
 	for name, v := range changes {
 		if v == nil {

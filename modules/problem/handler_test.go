@@ -81,15 +81,21 @@ func TestHandler_OneShapeForEveryError(t *testing.T) {
 		"Caddy's own": {func(http.ResponseWriter, *http.Request) error {
 			return caddyhttp.Error(502, secret)
 		}, `{"type":"about:blank","title":"Bad Gateway","status":502,"error":"Bad gateway","code":"bad_gateway"}`},
-		"any error": {func(http.ResponseWriter, *http.Request) error { return secret },
-			`{"type":"about:blank","title":"Internal Server Error","status":500,"error":"Internal server error","code":"internal_server_error"}`},
+		"any error": {
+			func(http.ResponseWriter, *http.Request) error { return secret },
+			`{"type":"about:blank","title":"Internal Server Error","status":500,"error":"Internal server error","code":"internal_server_error"}`,
+		},
 		"a wrapped one": {func(http.ResponseWriter, *http.Request) error {
 			return fmt.Errorf("outer: %w", caddyhttp.Error(413, secret))
 		}, `{"type":"about:blank","title":"Content Too Large","status":413,"error":"Content too large","code":"content_too_large"}`},
-		"a status nobody knows": {func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(499, secret) },
-			`{"type":"about:blank","title":"Client Closed Request","status":499,"error":"Client closed request","code":"client_closed_request"}`},
-		"a status that is none": {func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(7, secret) },
-			`{"type":"about:blank","title":"Internal Server Error","status":500,"error":"Internal server error","code":"internal_server_error"}`},
+		"a status nobody knows": {
+			func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(499, secret) },
+			`{"type":"about:blank","title":"Client Closed Request","status":499,"error":"Client closed request","code":"client_closed_request"}`,
+		},
+		"a status that is none": {
+			func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(7, secret) },
+			`{"type":"about:blank","title":"Internal Server Error","status":500,"error":"Internal server error","code":"internal_server_error"}`,
+		},
 		"with a request id": {func(_ http.ResponseWriter, r *http.Request) error {
 			caddyhttp.SetVar(r.Context(), "request_id", "id-1")
 			return caddyhttp.Error(404, secret)

@@ -38,8 +38,10 @@ func (b *bans) denied(k Key, rule banRule, now int64, room int) bool {
 	if rule.threshold == 0 {
 		return false
 	}
-	p := policy{limit: rule.threshold - 1, window: rule.within, slots: banSlots,
-		width: (rule.within + banSlots - 1) / banSlots, id: uint32(mix64(uint64(rule.within)))}
+	p := policy{
+		limit: rule.threshold - 1, window: rule.within, slots: banSlots,
+		width: (rule.within + banSlots - 1) / banSlots, id: uint32(mix64(uint64(rule.within))),
+	}
 	set := policySet{policies: []policy{p}}
 	a := ask{key: k, set: &set, cost: 1, bounds: bounds{keys: room}}
 	if d := b.denials.take(&a, now); d.ok || d.full {

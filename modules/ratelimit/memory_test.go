@@ -246,8 +246,10 @@ func TestMemory_NeverOverAdmits(t *testing.T) {
 		for range rapid.IntRange(1, 300).Draw(t, "events") {
 			now += rapid.Int64Range(0, window/4).Draw(t, "gap")
 			key := fmt.Sprint(rapid.IntRange(0, keys-1).Draw(t, "key"))
-			a := &ask{key: KeyOf(key), set: set, cost: uint32(rapid.IntRange(1, 4).Draw(t, "cost")),
-				bounds: bounds{keys: 64, evict: true}}
+			a := &ask{
+				key: KeyOf(key), set: set, cost: uint32(rapid.IntRange(1, 4).Draw(t, "cost")),
+				bounds: bounds{keys: 64, evict: true},
+			}
 			if m.take(a, now).ok {
 				seen[key] = append(seen[key], admission{now, a.cost})
 			}

@@ -95,8 +95,10 @@ func TestHandler_UpstreamGetsExactlyWhatWasValidated(t *testing.T) {
 	plain := `{"email":"a@b.example", "password":"long enough", "name":"Ada"}`
 	cases := map[string]struct{ sent, want string }{
 		"as it came": {plain, plain},
-		"without the unknown": {`{"role":"admin","email":"a@b.example","password":"long enough","name":"Ada"}`,
-			`{"email":"a@b.example","password":"long enough","name":"Ada"}`},
+		"without the unknown": {
+			`{"role":"admin","email":"a@b.example","password":"long enough","name":"Ada"}`,
+			`{"email":"a@b.example","password":"long enough","name":"Ada"}`,
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
