@@ -120,6 +120,14 @@ func printable(s string, lines bool) bool {
 	return true
 }
 
+// CheckPassword returns the form of a new password that is hashed, and what is
+// wrong with it.
+func CheckPassword(s string) (normal string, wrong []FieldError) {
+	var c checker
+	normal = c.password("password", s)
+	return normal, c.wrong
+}
+
 // NormalizePassword returns the form of a password that is hashed; ok is false
 // for one that no user can have.
 func NormalizePassword(s string) (normal string, ok bool) {

@@ -71,20 +71,8 @@ const maxToken = 8 << 10
 
 // Verify returns whose token this is and when it was issued.
 func (i *Issuer) Verify(ctx context.Context, token string) (user int64, issuedAt time.Time, err error) {
-	if len(token) > maxToken {
-		return 0, time.Time{}, errors.New("the token is too long")
-	}
 	var c claims
-	_, err = jwt.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
-		id, _ := t.Header["kid"].(string)
-		if key, ok := i.Keys.verifying(ctx, id); ok {
-			return key, nil
-		}
-		return nil, errors.New("unknown key")
-	},
-		jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(i.Name), jwt.WithAudience(i.Audience),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(i.Now))
-	if err != nil {
+	if err := i.parse(ctx, token, i.Audience, &c); err != nil {
 		return 0, time.Time{}, err
 	}
 	user, err = strconv.ParseInt(c.Subject, 10, 64)
@@ -92,6 +80,23 @@ func (i *Issuer) Verify(ctx context.Context, token string) (user int64, issuedAt
 		return 0, time.Time{}, errors.New("the token has no usable sub and iat")
 	}
 	return user, c.IssuedAt.Time, nil
+}
+
+// parse checks a token of ours for the given audience and reads its claims.
+func (i *Issuer) parse(ctx context.Context, token, audience string, into jwt.Claims) error {
+	if len(token) > maxToken {
+		return errors.New("the token is too long")
+	}
+	_, err := jwt.ParseWithClaims(token, into, func(t *jwt.Token) (any, error) {
+		id, _ := t.Header["kid"].(string)
+		if key, ok := i.Keys.verifying(ctx, id); ok {
+			return key, nil
+		}
+		return nil, errors.New("unknown key")
+	},
+		jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(i.Name), jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(clockSkew), jwt.WithTimeFunc(i.Now))
+	return err
 }
 
 // newSecret returns a token of 256 random bits and the hash to store. A fast

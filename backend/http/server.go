@@ -25,10 +25,21 @@ type Config struct {
 	ExternalAPI string
 	// Redis is asked by /health. Nil: it is not.
 	Redis interface{ Ping(context.Context) error }
+	// Letters sends mail that carries tokens.
+	Letters Letters
 	// TrustedProxies are believed what they say in X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 	// Version is what the OpenAPI document says.
 	Version string
+}
+
+// Letters is what is asked to send mail. It may take its time, but not the
+// caller's.
+type Letters interface {
+	// SendReset mails a token for a new password to the address, if somebody has it.
+	SendReset(ctx context.Context, email string) error
+	// SendVerification mails a token that proves the user's address to it.
+	SendVerification(ctx context.Context, user int64) error
 }
 
 // server holds what the handlers share.
@@ -58,6 +69,7 @@ func New(c Config) *Server {
 	s.authRoutes()
 	s.userRoutes()
 	s.sessionRoutes()
+	s.letterRoutes()
 	s.healthRoutes()
 	return &Server{Handler: s.withCall(s.withBody(http.HandlerFunc(s.route))), s: s}
 }

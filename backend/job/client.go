@@ -120,6 +120,22 @@ func (c *Client) Note(ctx context.Context, tx sql.Tx, e backend.Event) error {
 	return nil
 }
 
+// SendReset notes a mail with a token for a new password, at most one a minute.
+func (c *Client) SendReset(ctx context.Context, email string) error {
+	return c.send(ctx, MailArgs{Template: Reset, Email: email})
+}
+
+// SendVerification notes a mail with a token that proves an address, at most one
+// a minute.
+func (c *Client) SendVerification(ctx context.Context, user int64) error {
+	return c.send(ctx, MailArgs{Template: Verify, UserID: user})
+}
+
+func (c *Client) send(ctx context.Context, args MailArgs) error {
+	_, err := c.Insert(ctx, args, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute}})
+	return err
+}
+
 // Shutdown lets running jobs end. Those that have not when ctx ends are
 // interrupted, and tried again by whoever runs next.
 func (c *Client) Shutdown(ctx context.Context) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/fairway-gateway/fairway/backend"
+	"github.com/fairway-gateway/fairway/backend/auth"
 	"github.com/fairway-gateway/fairway/backend/mail"
 	"github.com/fairway-gateway/fairway/backend/sql"
 	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
@@ -45,6 +46,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, db *sql.DB)) {
 type outbox struct {
 	mu    sync.Mutex
 	sent  map[string]int // by message id
+	texts []string
 	fails int
 }
 
@@ -59,6 +61,7 @@ func (o *outbox) Send(_ context.Context, m mail.Message) error {
 		o.sent = map[string]int{}
 	}
 	o.sent[m.ID]++
+	o.texts = append(o.texts, m.Text)
 	return nil
 }
 
@@ -79,7 +82,20 @@ func (atOnce) NextRetry(*rivertype.JobRow) time.Time { return time.Now() }
 // run starts a client that sends with s, until the test ends.
 func run(t *testing.T, db *sql.DB, s mail.Sender) *Client {
 	t.Helper()
-	return start(t, db, &Workers{Mailer: &Mailer{DB: db, Sender: s}})
+	return start(t, db, &Workers{Mailer: mailer(t, db, s)})
+}
+
+func mailer(t *testing.T, db *sql.DB, s mail.Sender) *Mailer {
+	t.Helper()
+	keys, err := auth.OpenKeys(t.Context(), db, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := &auth.Service{
+		DB: db, Hasher: auth.NewHasher(auth.TestCost),
+		Issuer: &auth.Issuer{Keys: keys, Name: "https://fairway.example", Audience: "fairway", Now: time.Now},
+	}
+	return &Mailer{DB: db, Sender: s, Tokens: tokens, PublicURL: "https://www.example"}
 }
 
 func start(t *testing.T, db *sql.DB, w *Workers) *Client {
@@ -262,7 +278,7 @@ func (g *gateways) RevokeSubject(_ context.Context, issuer, subject string, notB
 func TestRevoke_GatewaysAreTold(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *sql.DB) {
 		g := &gateways{}
-		w := &Workers{Mailer: &Mailer{DB: db, Sender: &outbox{}}, Revoker: &Revoker{Gateways: g, Issuer: "https://fairway.example"}}
+		w := &Workers{Mailer: mailer(t, db, &outbox{}), Revoker: &Revoker{Gateways: g, Issuer: "https://fairway.example"}}
 		start(t, db, w)
 		u, err := create(t, db, "ada@example.com")
 		if err != nil {
@@ -286,6 +302,56 @@ func TestRevoke_GatewaysAreTold(t *testing.T) {
 		var at int64
 		if _, err := fmt.Sscanf(g.told[0], "https://fairway.example %s %d", &id, &at); err != nil || id != fmt.Sprint(u.ID) || at < before || at > time.Now().Unix() {
 			t.Errorf("the gateways were told %q", g.told)
+		}
+	})
+}
+
+// The token that a mail carries works, is asked for once a minute at most, and
+// goes to nobody who has no account.
+func TestReset_MailCarriesAToken(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		box := &outbox{}
+		m := mailer(t, db, box)
+		c := start(t, db, &Workers{Mailer: m})
+		db.SetOutbox(nil) // no welcome
+		if _, err := create(t, db, "ada@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		for _, email := range []string{"eve@example.com", "ada@example.com", "ada@example.com"} {
+			if err := c.SendReset(t.Context(), email); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "a mail", func() bool { return box.count() > 0 })
+		until(t, "the jobs' end", func() bool {
+			done, err := c.Jobs(t.Context(), "completed", 10)
+			return err == nil && len(done) == 2
+		})
+		if len(box.texts) != 1 {
+			t.Fatalf("there are %d mails, want 1", len(box.texts))
+		}
+		_, token, ok := strings.Cut(box.texts[0], "https://www.example/reset-password#token=")
+		token, _, _ = strings.Cut(token, "\n")
+		if _, err := m.Tokens.ResetPassword(t.Context(), token, "a new password"); !ok || err != nil {
+			t.Errorf("the token of the mail %q = %v", box.texts[0], err)
+		}
+	})
+}
+
+func TestVerify_MailCarriesAToken(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		box := &outbox{}
+		m := mailer(t, db, box)
+		start(t, db, &Workers{Mailer: m})
+		u, err := create(t, db, "ada@example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the welcome", func() bool { return box.count() == 1 })
+		_, token, _ := strings.Cut(box.texts[0], "https://www.example/verify-email#token=")
+		token, _, _ = strings.Cut(token, "\n")
+		if id, err := m.Tokens.VerifyEmail(t.Context(), token); id != u.ID || err != nil {
+			t.Errorf("the token of the mail %q = %d, %v", box.texts[0], id, err)
 		}
 	})
 }

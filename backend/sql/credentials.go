@@ -60,3 +60,32 @@ func (db *DB) SetPasswordHash(ctx context.Context, id int64, old, hash string) e
 		return err
 	})
 }
+
+// VerifyEmail notes that a user owns the given address, if it is still the
+// user's and was not verified before.
+func (db *DB) VerifyEmail(ctx context.Context, id int64, email string) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		_, err := q.exec(ctx,
+			`UPDATE users SET email_verified_at = $1, updated_at = $1, version = version + 1
+			WHERE id = $2 AND email = $3 AND email_verified_at IS NULL`, micros(db.now()), id, email)
+		return err
+	})
+}
+
+// ErrPasswordChanged says that somebody else changed a password first.
+var ErrPasswordChanged = errors.New("the password was changed meanwhile")
+
+// ReplacePassword stores the hash of a new password, if the old one is still the
+// user's, and ends every session and every access token.
+func (db *DB) ReplacePassword(ctx context.Context, id int64, old, hash string) error {
+	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error {
+		n, err := tx.exec(ctx, `UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3`, hash, id, old)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrPasswordChanged
+		}
+		return db.revokeEverything(ctx, tx, id)
+	})
+}

@@ -43,6 +43,7 @@ type serveFlags struct {
 	externalAPI    string
 	trustedProxies string
 	drainDelay     time.Duration
+	publicURL      string
 	redisURL       string
 	gatewayAdmin   string
 	smtpURL        string
@@ -66,6 +67,7 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.text(&f.gatewayAdmin, "gateway-admin", "USERS_GATEWAY_ADMIN", "", "a gateway's admin API, like http://localhost:2019, that hears of revoked tokens where there is no Redis")
 	e.text(&f.smtpURL, "smtp-url", "USERS_SMTP_URL", "", "mail server, as smtp://user:password@host:587 or smtps://…; without one, mail goes to the maildir mail in the data folder")
 	cmd.Flags().Lookup("smtp-url").DefValue = "" // it may hold a password
+	e.text(&f.publicURL, "public-url", "USERS_PUBLIC_URL", "http://127.0.0.1:8080", "where the front end is, whose pages /verify-email and /reset-password mail links to")
 	e.text(&f.mailFrom, "mail-from", "USERS_MAIL_FROM", "Fairway <no-reply@fairway.example>", "sender of mail")
 	e.toggle(&f.testArgon2, "insecure-test-argon2", "USERS_INSECURE_TEST_ARGON2", "FOR TESTS ONLY: hash passwords so cheaply that they are not protected")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -131,6 +133,9 @@ func (f *serveFlags) apiConfig() (api.Config, error) {
 	if u, err := url.Parse(f.externalAPI); f.externalAPI != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return c, fmt.Errorf("--external-api: must be an http or https URL, got %q", f.externalAPI)
 	}
+	if u, err := url.Parse(f.publicURL); err != nil || u.Host == "" {
+		return c, fmt.Errorf("--public-url: must be a URL like https://www.example.com, got %q", f.publicURL)
+	}
 	for p := range strings.SplitSeq(f.trustedProxies, ",") {
 		if p = strings.TrimSpace(p); p == "" {
 			continue
@@ -167,7 +172,8 @@ func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Send
 	if err != nil {
 		return nil, err
 	}
-	workers := &job.Workers{Mailer: &job.Mailer{DB: db, Sender: sender}}
+	conf.Auth = f.accounts(db, keys, conf.Log)
+	workers := &job.Workers{Mailer: &job.Mailer{DB: db, Sender: sender, Tokens: conf.Auth, PublicURL: strings.TrimSuffix(f.publicURL, "/")}}
 	if gateways != nil {
 		workers.Revoker = &job.Revoker{Gateways: gateways, Issuer: f.issuer}
 	}
@@ -179,17 +185,21 @@ func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Send
 	if r, ok := gateways.(*revoke.Redis); ok {
 		conf.Redis = r
 	}
+	conf.DB, conf.Letters = db, jobs
+	return &service{db: db, keys: keys, api: api.New(conf), jobs: jobs, log: conf.Log}, nil
+}
+
+// accounts returns what knows passwords and tokens.
+func (f *serveFlags) accounts(db *sql.DB, keys *auth.Keys, log *slog.Logger) *auth.Service {
 	cost := auth.DefaultCost
 	if f.testArgon2 {
 		cost = auth.TestCost
-		conf.Log.Warn("passwords are hashed at the test cost: they are not protected")
+		log.Warn("passwords are hashed at the test cost: they are not protected")
 	}
-	conf.DB = db
-	conf.Auth = &auth.Service{
-		DB: db, Hasher: auth.NewHasher(cost), Log: conf.Log, Now: time.Now,
+	return &auth.Service{
+		DB: db, Hasher: auth.NewHasher(cost), Log: log, Now: time.Now,
 		Issuer: &auth.Issuer{Keys: keys, Name: f.issuer, Audience: f.audience, Now: time.Now},
 	}
-	return &service{db: db, keys: keys, api: api.New(conf), jobs: jobs, log: conf.Log}, nil
 }
 
 // run serves until ctx ends, then lets what has begun come to its end.

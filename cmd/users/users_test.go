@@ -69,6 +69,7 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"two ways to gateways": {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--redis-url", "redis://x", "--gateway-admin", "http://x"}, "only one"},
 		"redis":                {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--redis-url", "http://:hunter2@x"}, "--redis-url"},
 		"gateway's admin API":  {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--gateway-admin", "localhost:2019"}, `"localhost:2019"`},
+		"public URL":           {none, []string{"serve", "--public-url", "www"}, `"www"`},
 		"mail sender":          {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--mail-from", "nobody"}, `"nobody"`},
 		"job state":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--state", "dead"}, `"dead"`},
 		"job limit":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--limit", "0"}, "--limit"},
