@@ -24,22 +24,59 @@ func noteOutcome(r *http.Request, o outcome) {
 	gateway.LogField(r, zap.String("cache_status", outcomeText[o]))
 }
 
-// answer writes a stored response to the client.
-func (x *exchange) answer(e *Entry, o outcome) {
+// answer writes a stored response to the client: as a whole, in part, or as 304.
+// status replaces the Cache-Status of a plain hit.
+func (x *exchange) answer(e *Entry, status []string, o outcome) {
 	x.note(o)
-	if notModified(x.r.Header, e, x.now) {
-		x.writeNotModified(e, nil)
+	h := x.r.Header
+	if notModified(h, e, x.now) {
+		x.writeNotModified(e, status)
 		return
 	}
-	x.writeEntryHead(e, nil)
-	if x.r.Method != http.MethodHead && len(e.body) > 0 {
-		bytesServed.Add(float64(len(e.body)))
-		_, _ = x.w.Write(e.body)
+	if len(h["Range"]) > 0 && x.r.Method == http.MethodGet && x.answerRange(e, status) {
+		return
+	}
+	x.writeEntryHead(e, status)
+	if x.r.Method != http.MethodHead {
+		x.writeBody(e.body)
 	}
 }
 
+func (x *exchange) writeBody(body []byte) {
+	if len(body) > 0 {
+		bytesServed.Add(float64(len(body)))
+		_, _ = x.w.Write(body)
+	}
+}
+
+// answerRange answers with a part of the body. It reports false if the whole is
+// the answer. RFC 9110, 14.2: ranges of other responses than 200 mean nothing.
+func (x *exchange) answerRange(e *Entry, status []string) bool {
+	if e.status != http.StatusOK || !rangeHolds(x.r.Header["If-Range"], e) {
+		return false
+	}
+	s, result := parseRange(x.r.Header["Range"], e.size())
+	if result == rangeNone {
+		return false
+	}
+	x.mergeEntry(e, status)
+	h := x.w.Header()
+	if result == rangeUnsatisfiable {
+		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.size(), 10)}
+		delete(h, "Content-Length")
+		delete(h, "Content-Type")
+		x.w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return true
+	}
+	h["Content-Range"] = []string{contentRange(s, e.size())}
+	h["Content-Length"] = []string{strconv.FormatInt(s.length, 10)}
+	x.w.WriteHeader(http.StatusPartialContent)
+	x.writeBody(e.body[s.start-e.offset:][:s.length])
+	return true
+}
+
 // writeEntryHead writes status and header of a stored response, with Age and
-// Cache-Status. status replaces the Cache-Status of a plain hit.
+// Cache-Status.
 func (x *exchange) writeEntryHead(e *Entry, status []string) {
 	x.mergeEntry(e, status)
 	x.w.WriteHeader(int(e.status))

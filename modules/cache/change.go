@@ -70,26 +70,58 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	noteOutcome(r, outBypass)
 	x := h.newExchange(w, r, next)
 	uri := x.p.uri()
-	host, _, _ := strings.Cut(uri, "/")
+	if r.Method == http.MethodPost && !isGRPC(r.Header) {
+		return h.post(x, uri)
+	}
 	x.release()
 	return next.ServeHTTP(h.watch(w, WhyMethod, func(status int) {
 		if status >= 200 && status < 400 {
-			h.invalidate(uri, host, r, w.Header())
+			h.invalidate(uri, r, w.Header())
 		}
 	}), r)
 }
 
-func (h *Handler) invalidate(uri, host string, r *http.Request, header http.Header) {
-	h.purge(Purge{Kind: kindURL, Target: uri})
+func isGRPC(h http.Header) bool {
+	return strings.HasPrefix(first(h["Content-Type"]), "application/grpc")
+}
+
+// post sends a POST request. Its response answers later GET requests if it says
+// that it is the representation of the same URI and for how long. RFC 9110,
+// 9.3.3.
+func (h *Handler) post(x *exchange, uri string) error {
+	f := x.newFill(nil, Verdict{Action: Fetch, Why: WhyMethod}, nil)
+	f.onHead = func(status int) bool {
+		if status < 200 || status >= 400 {
+			return false
+		}
+		n := h.invalidate(uri, x.r, f.header)
+		self, ok := h.sameOrigin(first(f.header["Content-Location"]), x.r)
+		// only if no purge but our own came since the request was sent
+		unchanged := h.store.purges.Seq() == f.seq+n
+		f.seq += n
+		return status == http.StatusOK && ok && self == uri && unchanged
+	}
+	return f.send()
+}
+
+// invalidate forgets what a successful unsafe request concerns, and returns how
+// many purges that took.
+func (h *Handler) invalidate(uri string, r *http.Request, header http.Header) (n uint64) {
+	list := []Purge{{Kind: kindURL, Target: uri}}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if target, ok := h.sameOrigin(first(header[name]), r); ok && target != uri {
-			h.purge(Purge{Kind: kindURL, Target: target})
+			list = append(list, Purge{Kind: kindURL, Target: target})
 		}
 	}
 	// RFC 9875, 3: only in responses to unsafe requests
+	host, _, _ := strings.Cut(uri, "/")
 	for _, group := range groups(header["Cache-Group-Invalidation"]) {
-		h.purge(Purge{Kind: kindTag, Target: tagTarget(host, group)})
+		list = append(list, Purge{Kind: kindTag, Target: tagTarget(host, group)})
 	}
+	for _, p := range list {
+		h.purge(p)
+	}
+	return uint64(len(list))
 }
 
 // sameOrigin resolves a reference against the request's URI and returns its

@@ -56,6 +56,9 @@ type Request struct {
 
 	// Cookie: it carries cookies.
 	Cookie bool
+
+	// Range and If-Range as they came.
+	Range, IfRange []string
 }
 
 // NewRequest reads what counts of a request's header.
@@ -63,6 +66,7 @@ func NewRequest(method string, h http.Header, identified bool) Request {
 	q := Request{Method: method, Control: noDirectives}
 	q.Credentials = identified || len(h["Authorization"]) > 0
 	q.Cookie = len(h["Cookie"]) > 0
+	q.Range, q.IfRange = h["Range"], h["If-Range"]
 	if lines := h["Cache-Control"]; len(lines) > 0 {
 		q.Control = ParseDirectives(lines)
 	} else if lines := h["Pragma"]; len(lines) > 0 {
@@ -102,6 +106,9 @@ const (
 // soft tells that the stored response was purged softly: it counts as stale.
 func Decide(q *Request, e *Entry, soft bool, now int64) Verdict {
 	v := weigh(q, e, soft, now)
+	if v.Action != Serve && e != nil && e.has(flagPartial) {
+		v = Verdict{Action: Fetch, Why: WhyPartial} // a part is not worth validating
+	}
 	if q.Control.OnlyIfCached && v.Action != Serve && v.Action != ServeAndRefresh {
 		v.Action = Refuse
 	}
@@ -114,6 +121,9 @@ func weigh(q *Request, e *Entry, soft bool, now int64) Verdict {
 	}
 	if !reusable(q, e) {
 		return Verdict{Action: Fetch, Why: WhyMiss}
+	}
+	if !sufficient(q, e) {
+		return Verdict{Action: Fetch, Why: WhyPartial}
 	}
 	v := Verdict{Action: Validate, Why: WhyStale, Stale: staleUse(e, now)}
 	if q.Control.NoStore {

@@ -124,12 +124,12 @@ func (x *exchange) serveCached() error {
 	v := Decide(&x.q, e, soft, x.now)
 	switch v.Action {
 	case Serve:
-		x.answer(e, outHit)
+		x.answer(e, nil, outHit)
 		x.release()
 		return nil
 	case ServeAndRefresh:
 		x.h.refresh(x, e)
-		x.answer(e, outStale)
+		x.answer(e, nil, outStale)
 		return nil
 	case Refuse:
 		x.w.Header()["Cache-Status"] = append(x.w.Header()["Cache-Status"], x.h.name+"; detail=only-if-cached")

@@ -51,6 +51,11 @@ type fill struct {
 	written  bool // a head went to the client
 	pump     *pump
 
+	// onHead, if not nil, is called with the status before anything is decided.
+	// If it returns false, nothing is stored.
+	onHead func(status int) bool
+	barred bool
+
 	mu     sync.Mutex // guards what clientGone reads
 	keep   bool       // the client may leave: the fill goes on
 	patrol *time.Timer
@@ -73,6 +78,7 @@ func (f *fill) WriteHeader(status int) {
 		return
 	}
 	f.res = Response{Status: status, Header: f.header, Asked: f.asked, Answered: time.Now().UnixMilli()}
+	f.barred = f.onHead != nil && !f.onHead(status)
 	f.mode = f.decide(status)
 	if f.mode == swallow {
 		return
@@ -146,11 +152,11 @@ func (f *fill) survives(status int) bool {
 // admit makes the entry, if the response may be stored.
 func (f *fill) admit() {
 	x := f.x
-	if !x.mayStore() {
+	if x.r.Method == http.MethodHead || f.barred {
 		return
 	}
-	e, vary := x.h.rules.Admit(&x.q, &f.res)
-	if e == nil {
+	e, vary := f.judge()
+	if e == nil || f.onHead != nil && !(e.has(flagExplicit) && e.expires > e.born) {
 		stores.WithLabelValues("uncacheable").Inc()
 		return
 	}
@@ -163,6 +169,25 @@ func (f *fill) admit() {
 	label(e, &x.p, f.tags)
 	e.seq = f.seq
 	f.flight.vary = vary
+}
+
+// judge asks the rules whether the response may be stored. Of a partial response
+// they judge the whole.
+func (f *fill) judge() (*Entry, []string) {
+	rules := &f.x.h.rules
+	if f.res.Status != http.StatusPartialContent {
+		return rules.Admit(&f.x.q, &f.res)
+	}
+	whole, s, total, ok := partial(&f.res)
+	if !ok {
+		return nil, nil
+	}
+	e, vary := rules.Admit(&f.x.q, &whole)
+	if e != nil {
+		e.flags |= flagPartial
+		e.offset, e.total = s.start, total
+	}
+	return e, vary
 }
 
 // share tells those who wait what came.
@@ -321,6 +346,9 @@ func (f *fill) clientGone() {
 // whole tells whether the body that came is the body that was announced.
 func (f *fill) whole() bool {
 	n := contentLength(f.header)
+	if s, _, ok := parseContentRange(f.header["Content-Range"]); ok && f.res.Status == http.StatusPartialContent {
+		n = s.length
+	}
 	return n < 0 || n == f.wrote
 }
 

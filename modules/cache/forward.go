@@ -18,12 +18,13 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// mayStore tells whether the answer to this request may be stored at all.
-func (x *exchange) mayStore() bool { return x.r.Method == http.MethodGet }
-
 // forward asks the origin and does with the answer what is to be done. With a
 // flight, others may be waiting for it.
 func (x *exchange) forward(stored *Entry, v Verdict, fl *flight) error {
+	return x.newFill(stored, v, fl).send()
+}
+
+func (x *exchange) newFill(stored *Entry, v Verdict, fl *flight) *fill {
 	f := &fill{
 		x: x, w: x.w, flight: fl, stored: stored, verdict: v,
 		header: make(http.Header, 16),
@@ -33,6 +34,13 @@ func (x *exchange) forward(stored *Entry, v Verdict, fl *flight) error {
 	if x.h.remote != nil {
 		f.stamp = x.h.remote.clock.before()
 	}
+	return f
+}
+
+// send calls the next handler with a context that does not end with the client:
+// clientGone decides whether it shall.
+func (f *fill) send() error {
+	x := f.x
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer cancel()
 	f.cancel = cancel
@@ -158,7 +166,7 @@ func (f *fill) nothing() {
 
 func (f *fill) note() {
 	switch {
-	case f.w == nil:
+	case f.w == nil, f.onHead != nil:
 	case f.stored != nil:
 		f.x.note(outRevalidated)
 	default:
@@ -194,21 +202,8 @@ func (f *fill) answerStale(status int) error {
 	if status != 0 {
 		s += "; fwd-status=" + itoa(status)
 	}
-	x.respond(f.stored, []string{s + "; detail=stale-if-error"}, outStale)
+	x.answer(f.stored, []string{s + "; detail=stale-if-error"}, outStale)
 	return nil
-}
-
-// respond writes a stored response with a Cache-Status of its own.
-func (x *exchange) respond(e *Entry, status []string, o outcome) {
-	x.note(o)
-	if notModified(x.r.Header, e, x.now) {
-		x.writeNotModified(e, status)
-		return
-	}
-	x.writeEntryHead(e, status)
-	if x.r.Method != http.MethodHead && len(e.body) > 0 {
-		_, _ = x.w.Write(e.body)
-	}
 }
 
 // freshen updates the stored response with a 304 and answers with it. RFC 9111,
@@ -226,7 +221,7 @@ func (f *fill) freshen() error {
 	if e == nil { // what the 304 says forbids to keep it
 		f.drop()
 		if f.w != nil {
-			x.respond(f.stored, status, outRevalidated)
+			x.answer(f.stored, status, outRevalidated)
 		}
 		return nil
 	}
@@ -239,7 +234,7 @@ func (f *fill) freshen() error {
 	}
 	if f.w != nil {
 		status[0] += "; stored"
-		x.respond(e, status, outRevalidated)
+		x.answer(e, status, outRevalidated)
 	}
 	return nil
 }
@@ -303,6 +298,19 @@ func (f *fill) commit() {
 		return
 	}
 	e := f.entry.withBody(f.flight.body())
+	if e.has(flagPartial) {
+		old := x.h.store.memory.get(x.p.variant, x.p.full)
+		if old != nil {
+			if gone, _ := x.h.store.purges.State(old); gone {
+				old = nil
+			}
+		}
+		if old != nil && old.index == nil && !old.has(flagPartial|flagAbandon) && x.now < old.expires {
+			f.lose() // the whole is there already
+			return
+		}
+		e = combine(e, old)
+	}
 	f.keepEntry(e)
 	f.flight.finish(landed)
 	x.h.store.flights.end(f.flight)
