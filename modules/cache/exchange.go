@@ -63,6 +63,9 @@ func (x *exchange) describe() {
 		Path:     r.URL.EscapedPath(),
 		RawQuery: r.URL.RawQuery,
 	}
+	if r.URL.ForceQuery && r.URL.RawQuery == "" {
+		x.t.Path += "?" // "/a?" is another URI than "/a"
+	}
 	if r.TLS != nil {
 		x.t.Scheme = "https"
 	}
@@ -86,6 +89,9 @@ func (x *exchange) describeRewrite() {
 		return
 	}
 	path := orig.URL.EscapedPath()
+	if orig.URL.ForceQuery && orig.URL.RawQuery == "" {
+		path += "?"
+	}
 	if path == x.t.Path && orig.URL.RawQuery == x.t.RawQuery {
 		return
 	}

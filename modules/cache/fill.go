@@ -196,11 +196,23 @@ func (f *fill) share() {
 		return
 	}
 	if f.entry == nil {
+		f.abandon()
 		f.x.h.store.flights.end(f.flight)
 	} else if n := contentLength(f.header); n > 0 {
 		f.flight.grow(int(n))
 	}
 	f.flight.announce(f.entry)
+}
+
+// abandon remembers for a while that requests for this had better not wait for
+// each other, if any did in vain. It never takes the place of a response.
+func (f *fill) abandon() {
+	x := f.x
+	if f.stored != nil || !f.flight.watched() {
+		return
+	}
+	until := time.Now().Add(time.Duration(x.h.HitForMiss)).UnixMilli()
+	x.h.store.memory.put(x.p.variant, &Entry{key: string(x.p.full), flags: flagAbandon, keep: until, uri: x.p.uri()})
 }
 
 // writeHead merges the inner header into the outer one and sends it.

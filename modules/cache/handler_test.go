@@ -114,6 +114,17 @@ type answer struct {
 // do sends a request; fields are "Name: value".
 func (s *site) do(method, path string, fields ...string) answer {
 	s.t.Helper()
+	a, err := s.try(method, path, fields...)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+// try is do for requests that may get no response at all.
+func (s *site) try(method, path string, fields ...string) (answer, error) {
+	s.t.Helper()
+	none := answer{Response: &http.Response{Header: http.Header{}}}
 	r, err := http.NewRequest(method, s.URL+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
@@ -127,14 +138,14 @@ func (s *site) do(method, path string, fields ...string) answer {
 	}
 	res, err := (&http.Transport{DisableCompression: true, DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
-		s.t.Fatalf("%s %s: %v", method, path, err)
+		return none, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		body = append(body, "<"+err.Error()+">"...)
 	}
-	return answer{res, string(body)}
+	return answer{res, string(body)}, nil
 }
 
 func (s *site) get(path string, fields ...string) answer {
