@@ -309,8 +309,12 @@ func TestPost_AnswersGetIfItSaysSo(t *testing.T) {
 		location, control string
 		stored            bool
 	}{
-		{"/a", "max-age=60", true}, {"", "max-age=60", false}, {"/b", "max-age=60", false},
-		{"/a", "", false}, {"/a", "no-store", false}, {"http://other.example/a", "max-age=60", false},
+		{"/a", "max-age=60", true},
+		{"", "max-age=60", false},
+		{"/b", "max-age=60", false},
+		{"/a", "", false},
+		{"/a", "no-store", false},
+		{"http://other.example/a", "max-age=60", false},
 	} {
 		var s *site
 		s = newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
