@@ -2,6 +2,7 @@ package validate
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -23,6 +24,13 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 //	validate [<matcher>] {
 //		schema        <file>
+//		openapi       <file>|<url> {
+//			refresh    <duration>
+//			base_path  <path>
+//			on_missing refuse|pass
+//			on_unknown refuse|pass
+//			skip       <operationId>|"<METHOD> <path>" ...
+//		}
 //		strip_unknown
 //		fill_defaults
 //		max_body      <size>
@@ -62,6 +70,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "fill_defaults":
 		h.FillDefaults = true
 		return noArgs(d)
+	case "openapi":
+		h.OpenAPI = new(OpenAPI)
+		return h.OpenAPI.unmarshalCaddyfile(d)
 	case "limits":
 		return h.Limits.unmarshalCaddyfile(d)
 	}
@@ -117,6 +128,47 @@ func (l *Limits) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("validate: limits: %s %q: want a whole number above 0", name, value)
 		}
 		*field = n
+	}
+	return nil
+}
+
+func (o *OpenAPI) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if !d.Args(&o.Document) || d.NextArg() {
+		return d.ArgErr()
+	}
+	texts := map[string]*string{"base_path": &o.BasePath, "on_missing": &o.OnMissing, "on_unknown": &o.OnUnknown}
+	seen := map[string]bool{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if seen[option] {
+			return d.Errf("validate: openapi: %s is given twice", option)
+		}
+		seen[option] = true
+		switch {
+		case option == "skip":
+			if o.Skip = d.RemainingArgs(); len(o.Skip) == 0 {
+				return d.ArgErr()
+			}
+		case option == "refresh":
+			var value string
+			if !d.AllArgs(&value) {
+				return d.ArgErr()
+			}
+			t, err := caddy.ParseDuration(value)
+			if err != nil || t < time.Second {
+				return d.Errf("validate: openapi: refresh %q: want a duration of at least 1s", value)
+			}
+			o.Refresh = caddy.Duration(t)
+		case texts[option] != nil:
+			if !d.AllArgs(texts[option]) {
+				return d.ArgErr()
+			}
+		default:
+			return d.Errf("validate: openapi: unknown option %q", option)
+		}
+	}
+	if err := o.checkOptions(); err != nil {
+		return d.Errf("validate: openapi: %v", err)
 	}
 	return nil
 }

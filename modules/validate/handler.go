@@ -17,6 +17,7 @@
 package validate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,8 +43,12 @@ const DefaultReadTimeout = 30 * time.Second
 type Handler struct {
 	// The JSON Schema that bodies must satisfy: a file, relative to the
 	// directory in which the gateway was started. Placeholders such as
-	// {env.SCHEMAS} are resolved when the config loads. Required.
+	// {env.SCHEMAS} are resolved when the config loads. Either this or openapi
+	// is required.
 	Schema string `json:"schema,omitempty"`
+
+	// The OpenAPI document that requests must satisfy.
+	OpenAPI *OpenAPI `json:"openapi,omitempty"`
 
 	// Removes members that the schema does not declare before the request goes
 	// on. Nothing is removed where alternatives (oneOf, anyOf) decide, nor where
@@ -64,7 +69,35 @@ type Handler struct {
 	Limits Limits `json:"limits,omitzero"`
 
 	reader bodyReader
-	body   *bodyValidator
+	fixed  *operation // what a schema makes of every request
+	source *source    // where operations come from otherwise
+}
+
+// OpenAPI says which document describes the requests, and what happens to those
+// it does not describe.
+type OpenAPI struct {
+	// A file, in JSON or YAML, or an http or https URL. A file must be good for
+	// the config to load. A URL is fetched in the background, and the last good
+	// document stays in use. Placeholders are resolved when the config loads.
+	Document string `json:"document"`
+
+	// How often a URL is asked again. Default: 1m.
+	Refresh caddy.Duration `json:"refresh,omitempty"`
+
+	// The path at which the document's paths begin, such as /v1. Default: the
+	// paths of the document's servers.
+	BasePath string `json:"base_path,omitempty"`
+
+	// What happens as long as a URL has never given a document: refuse (503)
+	// or pass. Default: refuse.
+	OnMissing string `json:"on_missing,omitempty"`
+
+	// What happens to requests that the document does not describe: refuse
+	// (404 for the path, 405 for the method) or pass. Default: pass.
+	OnUnknown string `json:"on_unknown,omitempty"`
+
+	// Operations that are not checked, by operationId or as "POST /users".
+	Skip []string `json:"skip,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,7 +105,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.validate", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision compiles the schema.
+// Provision compiles the schema or the document. It does not wait for a URL.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := gateway.RegisterMetrics(ctx, collectors()...); err != nil {
 		return err
@@ -80,12 +113,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.checkOptions(); err != nil {
 		return fmt.Errorf("validate: %w", err)
 	}
-	h.reader = bodyReader{max: h.MaxBody, timeout: time.Duration(h.ReadTimeout)}
-	if h.reader.max == 0 {
-		h.reader.max = DefaultMaxBody
+	h.reader = bodyReader{
+		max:     cmp.Or(h.MaxBody, DefaultMaxBody),
+		timeout: cmp.Or(time.Duration(h.ReadTimeout), DefaultReadTimeout),
 	}
-	if h.reader.timeout == 0 {
-		h.reader.timeout = DefaultReadTimeout
+	if h.OpenAPI != nil {
+		if err := h.openSource(ctx); err != nil {
+			return fmt.Errorf("validate: openapi %q: %w", h.OpenAPI.Document, err)
+		}
+		return nil
 	}
 	file, err := caddy.NewReplacer().ReplaceOrErr(h.Schema, true, true)
 	if err != nil {
@@ -95,16 +131,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("validate: %w", err)
 	}
-	h.body = &bodyValidator{
-		schema: schema, limits: h.Limits.withDefaults(),
-		rewrite: newRewriter(schema, h.StripUnknown, h.FillDefaults),
-	}
+	h.fixed = &operation{id: file, body: &requestBody{byMethod: true, types: []*bodyType{{
+		media: "application/json", anyJSON: true,
+		json: &bodyValidator{
+			schema: schema, limits: h.Limits.withDefaults(),
+			rewrite: newRewriter(schema, h.StripUnknown, h.FillDefaults),
+		},
+	}}}}
 	return nil
 }
 
 func (h *Handler) checkOptions() error {
-	if h.Schema == "" {
-		return errors.New("schema is missing")
+	if h.Schema == "" && h.OpenAPI == nil {
+		return errors.New("schema or openapi is missing")
+	}
+	if h.Schema != "" && h.OpenAPI != nil {
+		return fmt.Errorf("schema %q and openapi %q exclude each other", h.Schema, h.OpenAPI.Document)
 	}
 	if h.MaxBody < 0 {
 		return fmt.Errorf("max_body must be positive, got %d", h.MaxBody)
@@ -115,76 +157,54 @@ func (h *Handler) checkOptions() error {
 	return h.Limits.validate()
 }
 
+// Cleanup gives the document back.
+func (h *Handler) Cleanup() error {
+	if h.source == nil {
+		return nil
+	}
+	return h.source.release()
+}
+
 // ServeHTTP passes a valid request on and refuses any other.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
 	outcome, refused := h.check(w, r)
 	requests.WithLabelValues(outcome).Inc()
-	if outcome != "skipped" {
-		duration.Observe(time.Since(start).Seconds())
-	}
+	duration.Observe(time.Since(start).Seconds())
 	if refused != nil {
 		return gateway.Fail(r, refused.status, refused.code, details(refused.issues), refused)
 	}
 	return next.ServeHTTP(w, r)
 }
 
-// check reads and validates the body and puts what was validated in its place.
+// check finds out what the request should be and whether it is.
 func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string, refused *refusal) {
-	body, refused := h.receive(w, r)
-	if refused != nil {
-		return refused.outcome, refused
-	}
-	if len(body) == 0 {
-		return h.withoutBody(r)
-	}
-	done, err := turn(r.Context(), len(body))
-	if err != nil {
-		refused := invalid("malformed", Issue{Message: "was abandoned by the client"})
-		return refused.outcome, refused
-	}
-	out, changed, issues, isMalformed := h.body.validate(body)
-	done()
-	switch {
-	case isMalformed:
-		return "malformed", invalid("malformed", issues...)
-	case issues != nil:
-		return "invalid", invalid("invalid", issues...)
-	}
-	replaceBody(r, out, changed)
-	if changed {
-		return "changed", nil
-	}
-	return "passed", nil
-}
-
-// receive returns the body, nil if there is none. Of a body whose length was not
-// declared nobody knows before reading whether it is there: over HTTP/3 that
-// holds for every GET.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	if !hasBody(r) {
-		return nil, nil
-	}
-	if r.ContentLength > 0 {
-		if refused := jsonType(w, r.Header); refused != nil {
-			return nil, refused
+	op, args := h.fixed, (*arguments)(nil)
+	var issues []Issue
+	if h.source != nil {
+		found := h.source.find(w, r)
+		if found.refused != nil {
+			return found.refused.outcome, found.refused
 		}
-		return h.reader.read(w, r)
+		if found.op == nil {
+			return found.outcome, nil
+		}
+		op = found.op
+		if args, issues = newArguments(r, found.item, found.values); issues != nil {
+			return "malformed", invalid("malformed", issues...)
+		}
+		issues = op.checkParams(args)
 	}
-	body, refused := h.reader.read(w, r)
-	if refused != nil || len(body) == 0 {
-		return nil, refused
+	result := h.checkBody(w, r, op.body)
+	if result.refused != nil {
+		return result.refused.outcome, result.refused
 	}
-	return body, jsonType(w, r.Header)
-}
-
-// withoutBody passes a request whose method does without a body.
-func (h *Handler) withoutBody(r *http.Request) (string, *refusal) {
-	switch r.Method {
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
-		return "invalid", invalid("invalid", Issue{Message: "is required"})
+	issues = append(issues, result.issues...)
+	if len(issues) > 0 {
+		refused = invalid(cmp.Or(result.outcome, "invalid"), tidy(issues)...)
+		return refused.outcome, refused
 	}
-	return "skipped", nil
+	return result.outcome, nil
 }
 
 func details(issues []Issue) []gateway.Detail {
@@ -197,5 +217,6 @@ func details(issues []Issue) []gateway.Detail {
 
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -21,13 +21,23 @@ import (
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
-func provision(t testing.TB, h *Handler) *Handler {
+func testContext(t testing.TB) caddy.Context {
 	t.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Provision(ctx); err != nil {
+	return ctx
+}
+
+func tryProvision(t testing.TB, h *Handler) error {
+	t.Helper()
+	return h.Provision(testContext(t))
+}
+
+func provision(t testing.TB, h *Handler) *Handler {
+	t.Helper()
+	if err := tryProvision(t, h); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -373,7 +383,7 @@ func TestProvision_NamesWhatIsWrong(t *testing.T) {
 		h    Handler
 		want string
 	}{
-		"no schema":       {Handler{}, "validate: schema is missing"},
+		"no schema":       {Handler{}, "validate: schema or openapi is missing"},
 		"missing file":    {Handler{Schema: "/no/such.json"}, "/no/such.json"},
 		"placeholder":     {Handler{Schema: "{env.NO_SUCH_VARIABLE_HERE}/x.json"}, "{env.NO_SUCH_VARIABLE_HERE}"},
 		"bad size":        {Handler{Schema: registerSchema, MaxBody: -1}, "validate: max_body must be positive, got -1"},
@@ -383,11 +393,7 @@ func TestProvision_NamesWhatIsWrong(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.h.Provision(ctx); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := tryProvision(t, &c.h); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want …%s…", err, c.want)
 			}
 		})

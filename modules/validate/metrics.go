@@ -5,7 +5,12 @@ import "github.com/prometheus/client_golang/prometheus"
 var (
 	requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairway_validate_requests_total",
-		Help: "Requests by what became of them: passed, changed, skipped, or refused as invalid, malformed, too_large, unsupported_type, timeout.",
+		Help: "Requests by what became of them: passed, changed, skipped (an operation that is not checked), unknown (not in the document, passed), no_document (passed), or refused as invalid, malformed, too_large, unsupported_type, timeout, not_found, method_not_allowed, unavailable.",
+	}, []string{"outcome"})
+
+	refreshes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairway_validate_openapi_refreshes_total",
+		Help: "Attempts to fetch OpenAPI documents, by outcome: changed, unchanged, failed.",
 	}, []string{"outcome"})
 
 	duration = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -16,5 +21,5 @@ var (
 )
 
 func collectors() []prometheus.Collector {
-	return []prometheus.Collector{requests, duration}
+	return []prometheus.Collector{requests, duration, refreshes}
 }

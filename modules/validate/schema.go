@@ -42,6 +42,15 @@ func newCompiler() *jsonschema.Compiler {
 	return c
 }
 
+// mustCompile compiles a schema that is part of the program.
+func mustCompile(schema any) *jsonschema.Schema {
+	c := newCompiler()
+	if err := c.AddResource("builtin:schema", schema); err != nil {
+		panic(err)
+	}
+	return c.MustCompile("builtin:schema")
+}
+
 func fileURL(abs string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String()
 }

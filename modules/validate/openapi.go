@@ -1,0 +1,318 @@
+package validate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// skipExtension in an operation, with the value false, leaves it unchecked.
+const skipExtension = "x-fairway-validate"
+
+// documentOptions is what the config says about how a document is used.
+type documentOptions struct {
+	limits   Limits
+	strip    bool
+	defaults bool
+	base     string   // overrides the paths of the document's servers
+	skip     []string // operations that are not checked
+}
+
+// document is an OpenAPI document, ready to check requests. It is immutable.
+type document struct {
+	title      string
+	version    string
+	operations int
+	router     router
+
+	// Things in the document that are not checked, for a warning in the log.
+	unchecked []string
+}
+
+// readDocument parses a document in JSON or YAML.
+func readDocument(data []byte) (any, error) {
+	if looksLikeJSON(data) {
+		doc, err := parse(data, schemaLimits)
+		var bad *malformed
+		if errors.As(err, &bad) {
+			return nil, bad.located()
+		}
+		return doc, err
+	}
+	var v any
+	if err := yaml.Unmarshal(data, &v); err != nil {
+		return nil, fmt.Errorf("is neither JSON nor YAML: %w", err)
+	}
+	return fromYAML(v), nil
+}
+
+func looksLikeJSON(data []byte) bool {
+	text := bytes.TrimLeft(data, " \t\r\n")
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[')
+}
+
+// fromYAML makes values of YAML those that JSON has.
+func fromYAML(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			v[key] = fromYAML(member)
+		}
+		return v
+	case map[any]any: // responses: {200: …}
+		obj := make(map[string]any, len(v))
+		for key, member := range v {
+			obj[fmt.Sprint(key)] = fromYAML(member)
+		}
+		return obj
+	case []any:
+		for i, item := range v {
+			v[i] = fromYAML(item)
+		}
+		return v
+	case nil, bool, string:
+		return v
+	case int, int64, uint64, float64:
+		text, err := json.Marshal(v)
+		if err != nil { // .inf and .nan
+			return nil
+		}
+		return json.Number(text)
+	}
+	return fmt.Sprint(v) // a date
+}
+
+// compileDocument turns a parsed document into one that checks requests.
+func compileDocument(doc any, opts documentOptions) (*document, error) {
+	root := node{doc: doc, v: doc}
+	version := root.at("openapi").text()
+	v30 := strings.HasPrefix(version, "3.0.")
+	if !v30 && !strings.HasPrefix(version, "3.1.") {
+		return nil, fmt.Errorf("at /openapi: want a version 3.0.x or 3.1.x, got %q", version)
+	}
+	c := &documentCompiler{root: root, opts: opts, set: newSchemaSet(doc, v30)}
+	c.out.title = root.at("info").at("title").text()
+	c.out.version = root.at("info").at("version").text()
+	if err := c.bases(); err != nil {
+		return nil, err
+	}
+	if err := c.paths(); err != nil {
+		return nil, err
+	}
+	return &c.out, c.checkSkips()
+}
+
+// documentCompiler walks a document twice: first it collects operations and
+// the schemas they need, then, once the schemas are compiled, it binds them.
+type documentCompiler struct {
+	root    node
+	opts    documentOptions
+	set     *schemaSet
+	out     document
+	bind    []func() error // what to do once the schemas are compiled
+	skipped []string
+}
+
+// bases finds the paths that the document's servers put before its own.
+func (c *documentCompiler) bases() error {
+	if c.opts.base != "" {
+		c.out.router.bases = []string{strings.TrimSuffix(c.opts.base, "/")}
+		return nil
+	}
+	servers, _ := c.root.at("servers").v.([]any)
+	found := map[string]bool{}
+	for i := range servers {
+		server := c.root.at("servers").at(fmt.Sprint(i))
+		address := server.at("url").text()
+		for name := range server.at("variables").object() {
+			value := server.at("variables").at(name).at("default").text()
+			address = strings.ReplaceAll(address, "{"+name+"}", value)
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			return server.at("url").errorf("%q is not a URL", address)
+		}
+		found[strings.TrimSuffix(u.EscapedPath(), "/")] = true
+	}
+	if len(found) == 0 {
+		found[""] = true
+	}
+	c.out.router.bases = slices.SortedFunc(maps.Keys(found), func(a, b string) int { return len(b) - len(a) })
+	return nil
+}
+
+func (c *documentCompiler) paths() error {
+	paths := c.root.at("paths")
+	if paths.v != nil && paths.object() == nil {
+		return paths.errorf("must be an object")
+	}
+	for _, path := range slices.Sorted(maps.Keys(paths.object())) {
+		if strings.HasPrefix(path, "x-") {
+			continue
+		}
+		item := &pathItem{operations: map[string]*operation{}}
+		if err := c.out.router.add(path, item); err != nil {
+			return paths.at(path).errorf("%w", err)
+		}
+		n, err := paths.at(path).resolve()
+		if err != nil {
+			return err
+		}
+		if err := c.item(n, path, item); err != nil {
+			return err
+		}
+	}
+	if err := c.set.compile(); err != nil {
+		return err
+	}
+	for _, bind := range c.bind {
+		if err := bind(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+func (c *documentCompiler) item(n node, path string, item *pathItem) error {
+	for _, method := range methods {
+		if n.at(method).v == nil {
+			continue
+		}
+		on, err := n.at(method).resolve()
+		if err != nil {
+			return err
+		}
+		op, err := c.operation(on, n, strings.ToUpper(method)+" "+path, item)
+		if err != nil {
+			return err
+		}
+		item.operations[strings.ToUpper(method)] = op
+		c.out.operations++
+	}
+	return nil
+}
+
+func (c *documentCompiler) operation(n, item node, name string, in *pathItem) (*operation, error) {
+	op := &operation{id: name}
+	if id := n.at("operationId").text(); id != "" {
+		op.id = id
+	}
+	for _, s := range c.opts.skip {
+		if s == op.id || s == name {
+			op.skip = true
+			c.skipped = append(c.skipped, s)
+		}
+	}
+	if checked, given := n.at(skipExtension).v.(bool); given && !checked {
+		op.skip = true
+	}
+	if op.skip {
+		return op, nil
+	}
+	if err := c.parameters(op, n, item, in); err != nil {
+		return nil, err
+	}
+	return op, c.requestBody(op, n)
+}
+
+// parameters gathers those of the path and those of the operation, which win
+// (OpenAPI 3.1, Path Item Object).
+func (c *documentCompiler) parameters(op *operation, n, item node, in *pathItem) error {
+	at := map[string]int{}
+	for _, list := range []node{item.at("parameters"), n.at("parameters")} {
+		entries, ok := list.v.([]any)
+		if !ok && list.v != nil {
+			return list.errorf("must be an array")
+		}
+		for i := range entries {
+			p, err := c.parameter(list.at(fmt.Sprint(i)))
+			if err != nil {
+				return err
+			}
+			if p == nil {
+				continue
+			}
+			key := p.in + " " + p.name
+			if known, again := at[key]; again {
+				op.params[known] = p
+				continue
+			}
+			at[key] = len(op.params)
+			op.params = append(op.params, p)
+		}
+	}
+	for _, name := range in.names {
+		if _, ok := at["path "+name]; !ok {
+			return n.errorf("the path's parameter {%s} is not declared", name)
+		}
+	}
+	return nil
+}
+
+func (c *documentCompiler) requestBody(op *operation, n node) error {
+	if n.at("requestBody").v == nil {
+		return nil
+	}
+	body, err := n.at("requestBody").resolve()
+	if err != nil {
+		return err
+	}
+	op.body = &requestBody{required: body.at("required").flag()}
+	content := body.at("content")
+	if len(content.object()) == 0 {
+		return content.errorf("must name a media type")
+	}
+	for _, media := range slices.Sorted(maps.Keys(content.object())) {
+		t := &bodyType{media: strings.ToLower(strings.TrimSpace(media))}
+		op.body.types = append(op.body.types, t)
+		c.bodyType(t, content.at(media))
+	}
+	slices.SortStableFunc(op.body.types, func(a, b *bodyType) int {
+		return strings.Count(a.media, "*") - strings.Count(b.media, "*")
+	})
+	return nil
+}
+
+// bodyType has the type's schema compiled if it is one that can be checked.
+func (c *documentCompiler) bodyType(t *bodyType, n node) {
+	schema := n.at("schema")
+	isForm := t.media == "multipart/form-data" || t.media == "application/x-www-form-urlencoded"
+	if schema.v == nil || !isForm && !isJSONType(t.media) && !strings.Contains(t.media, "*") {
+		return
+	}
+	if isForm && n.at("encoding").v != nil {
+		c.out.unchecked = append(c.out.unchecked, n.at("encoding").ptr)
+	}
+	c.set.need(schema.ptr)
+	c.bind = append(c.bind, func() error {
+		s, err := c.set.schema(schema.ptr)
+		if err != nil {
+			return err
+		}
+		if isForm {
+			t.form = newFormValidator(s, c.opts.limits, c.opts.strip)
+			return nil
+		}
+		t.json = &bodyValidator{schema: s, limits: c.opts.limits, rewrite: newRewriter(s, c.opts.strip, c.opts.defaults)}
+		return nil
+	})
+}
+
+// checkSkips refuses names of operations that the document does not have.
+func (c *documentCompiler) checkSkips() error {
+	for _, s := range c.opts.skip {
+		if !slices.Contains(c.skipped, s) {
+			return fmt.Errorf("skip %q: the document has no such operation", s)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package validate
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// styles are the ways to write a parameter, by where it stands; the first is
+// the default (OpenAPI 3.1, Parameter Object, style).
+var styles = map[string][]string{
+	"path":   {"simple", "label", "matrix"},
+	"query":  {"form", "spaceDelimited", "pipeDelimited", "deepObject"},
+	"header": {"simple"},
+	"cookie": {"form"},
+}
+
+// anything is the schema that accepts every value.
+var anything = mustCompile(true)
+
+// parameter reads a Parameter Object; nil if it is one that says nothing.
+func (c *documentCompiler) parameter(n node) (*parameter, error) {
+	n, err := n.resolve()
+	if err != nil {
+		return nil, err
+	}
+	p := &parameter{name: n.at("name").text(), in: n.at("in").text(), required: n.at("required").flag()}
+	if p.name == "" {
+		return nil, n.at("name").errorf("a parameter must have a name")
+	}
+	known := styles[p.in]
+	if known == nil {
+		return nil, n.at("in").errorf("want path, query, header or cookie, got %q", p.in)
+	}
+	if p.style = n.at("style").text(); p.style == "" {
+		p.style = known[0]
+	}
+	if !slices.Contains(known, p.style) {
+		return nil, n.at("style").errorf("want one of %s, got %q", strings.Join(known, ", "), p.style)
+	}
+	explode, given := n.at("explode").v.(bool)
+	p.explode = explode || !given && p.style == "form" && p.in == "query"
+	if p.in == "path" {
+		p.required = true
+	}
+	if p.in == "header" {
+		p.name = http.CanonicalHeaderKey(p.name)
+		// OpenAPI 3.1, Parameter Object, name: these are described elsewhere.
+		if slices.Contains([]string{"Accept", "Content-Type", "Authorization"}, p.name) {
+			return nil, nil
+		}
+	}
+	return p, c.parameterSchema(p, n)
+}
+
+func (c *documentCompiler) parameterSchema(p *parameter, n node) error {
+	schema := n.at("schema")
+	if content := n.at("content"); content.v != nil {
+		types := slices.Collect(maps.Keys(content.object()))
+		if len(types) != 1 || schema.v != nil {
+			return content.errorf("must name one media type, and stand without a schema")
+		}
+		p.asJSON = isJSONType(strings.ToLower(types[0]))
+		schema = content.at(types[0]).at("schema")
+	}
+	if schema.v == nil {
+		// The parameter may be anything: only its presence is checked.
+		p.schema, p.reader = anything, newTextReader(nil, 0)
+		return nil
+	}
+	c.set.need(schema.ptr)
+	c.bind = append(c.bind, func() error {
+		var err error
+		if p.schema, err = c.set.schema(schema.ptr); err != nil {
+			return err
+		}
+		p.reader = newTextReader(p.schema, 0)
+		return nil
+	})
+	return nil
+}

@@ -1,0 +1,281 @@
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// schemaSet gathers the schemas that an OpenAPI document has in many places
+// into one JSON Schema document and compiles that, once. Each schema stands
+// under "$defs" by the pointer it has in the OpenAPI document, and references
+// are rewritten to match; so the compiler sees each schema once, and an error
+// can be given the pointer its author knows.
+type schemaSet struct {
+	doc  any // the OpenAPI document
+	v30  bool
+	defs map[string]any
+	todo []string // pointers whose schemas are still to be copied
+	c    *jsonschema.Compiler
+}
+
+const schemaSetURL = "openapi:schemas"
+
+func newSchemaSet(doc any, v30 bool) *schemaSet {
+	c := newCompiler()
+	c.UseLoader(nowhere{})
+	registerFormats(c)
+	if v30 {
+		// An OpenAPI 3.0 schema is close to draft 4: exclusiveMinimum is a
+		// boolean there, and what stands beside $ref is ignored.
+		c.DefaultDraft(jsonschema.Draft4)
+	}
+	return &schemaSet{doc: doc, v30: v30, defs: map[string]any{}, c: c}
+}
+
+// nowhere refuses to load anything: all schemas are in the document.
+type nowhere struct{}
+
+func (nowhere) Load(url string) (any, error) {
+	return nil, fmt.Errorf("a reference leaves the document: %q", url)
+}
+
+// need makes sure that the schema at a pointer is in the set.
+func (s *schemaSet) need(ptr string) {
+	if _, ok := s.defs[ptr]; !ok {
+		s.defs[ptr] = nil
+		s.todo = append(s.todo, ptr)
+	}
+}
+
+// compile builds the set; schema answers afterwards.
+func (s *schemaSet) compile() error {
+	for len(s.todo) > 0 {
+		ptr := s.todo[0]
+		s.todo = s.todo[1:]
+		schema, err := lookup(s.doc, ptr)
+		if err != nil {
+			return err
+		}
+		if s.defs[ptr], err = s.copySchema(schema, ptr); err != nil {
+			return err
+		}
+	}
+	root := map[string]any{s.keyword(): s.defs}
+	if err := s.c.AddResource(schemaSetURL, root); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *schemaSet) keyword() string {
+	if s.v30 {
+		return "definitions"
+	}
+	return "$defs"
+}
+
+// schema returns the compiled schema of a pointer that was needed.
+func (s *schemaSet) schema(ptr string) (*jsonschema.Schema, error) {
+	compiled, err := s.c.Compile(schemaSetURL + "#/" + s.keyword() + "/" + urlEscape(escapeToken(ptr)))
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return compiled, nil
+}
+
+// explain gives an error the pointer that the document's author knows.
+func (s *schemaSet) explain(err error) error {
+	var invalid *jsonschema.SchemaValidationError
+	var verr *jsonschema.ValidationError
+	if !errors.As(err, &invalid) || !errors.As(invalid.Err, &verr) {
+		return rephrase(explainCompile(err), s.keyword())
+	}
+	var lines []string
+	for _, leaf := range leaves(verr) {
+		tokens := leaf.InstanceLocation
+		where := pointer(tokens)
+		if len(tokens) > 1 && tokens[0] == s.keyword() {
+			where = tokens[1] + pointer(tokens[2:])
+		}
+		lines = append(lines, fmt.Sprintf("at %s: %s", where, message(leaf.ErrorKind)))
+	}
+	slices.Sort(lines)
+	lines = slices.Compact(lines)
+	return errors.New(strings.Join(lines[:min(3, len(lines))], "; "))
+}
+
+// rephrase undoes the set's own pointers in an error's text.
+func rephrase(err error, keyword string) error {
+	text := err.Error()
+	prefix := "/" + keyword + "/"
+	i := strings.Index(text, prefix)
+	if i < 0 {
+		return err
+	}
+	head, rest := text[:i], text[i+len(prefix):]
+	end := strings.IndexAny(rest, "/:\" ")
+	if end < 0 {
+		end = len(rest)
+	}
+	return errors.New(head + unescapeToken(rest[:end]) + rest[end:])
+}
+
+// Keywords by what they hold. Anything else is copied as it is, except for
+// what only documentation needs.
+var (
+	schemaMaps  = []string{"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
+	schemaLists = []string{"allOf", "anyOf", "oneOf", "prefixItems"}
+	schemaOnes  = []string{
+		"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else",
+		"unevaluatedItems", "unevaluatedProperties", "contentSchema", "additionalItems",
+	}
+	documentary = []string{"example", "examples", "xml", "externalDocs", "discriminator", "description", "title", "deprecated"}
+)
+
+// copySchema returns a copy of a schema with its references rewritten and, for
+// OpenAPI 3.0, with nullable expressed as a type.
+func (s *schemaSet) copySchema(v any, ptr string) (any, error) {
+	schema, ok := v.(map[string]any)
+	if !ok {
+		if _, isBool := v.(bool); isBool && !s.v30 {
+			return v, nil
+		}
+		return nil, fmt.Errorf("at %s: a schema must be an object", ptr)
+	}
+	out := make(map[string]any, len(schema))
+	for name, value := range schema {
+		copied, err := s.copyKeyword(name, value, ptr+"/"+escapeToken(name))
+		if err != nil {
+			return nil, err
+		}
+		if copied != nil || !slices.Contains(documentary, name) {
+			out[name] = copied
+		}
+	}
+	if s.v30 {
+		nullable(out)
+	}
+	s.forRequests(out, schema)
+	return out, nil
+}
+
+func (s *schemaSet) copyKeyword(name string, value any, ptr string) (any, error) {
+	switch {
+	case name == "$ref":
+		return s.reference(value, ptr)
+	case slices.Contains(documentary, name):
+		return nil, nil
+	case slices.Contains(schemaMaps, name):
+		members, ok := value.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("at %s: must be an object", ptr)
+		}
+		out := make(map[string]any, len(members))
+		for key, member := range members {
+			copied, err := s.copySchema(member, ptr+"/"+escapeToken(key))
+			if err != nil {
+				return nil, err
+			}
+			out[key] = copied
+		}
+		return out, nil
+	case slices.Contains(schemaLists, name):
+		return s.copyList(value, ptr)
+	case slices.Contains(schemaOnes, name):
+		if _, isBool := value.(bool); isBool {
+			return value, nil // additionalProperties: false, in 3.0 too
+		}
+		return s.copySchema(value, ptr)
+	}
+	return value, nil
+}
+
+func (s *schemaSet) copyList(value any, ptr string) (any, error) {
+	items, ok := value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("at %s: must be an array", ptr)
+	}
+	out := make([]any, len(items))
+	for i, item := range items {
+		copied, err := s.copySchema(item, fmt.Sprintf("%s/%d", ptr, i))
+		if err != nil {
+			return nil, err
+		}
+		out[i] = copied
+	}
+	return out, nil
+}
+
+func (s *schemaSet) reference(value any, ptr string) (any, error) {
+	ref, ok := value.(string)
+	if !ok {
+		return nil, fmt.Errorf("at %s: must be a string", ptr)
+	}
+	target, ok := strings.CutPrefix(ref, "#")
+	if !ok {
+		return nil, fmt.Errorf("at %s: %q leaves the document", ptr, ref)
+	}
+	if target != "" && !strings.HasPrefix(target, "/") {
+		return ref, nil // an anchor
+	}
+	target = fragment("#" + target)
+	if _, err := lookup(s.doc, target); err != nil {
+		return nil, fmt.Errorf("at %s: %w", ptr, err)
+	}
+	s.need(target)
+	return "#/" + s.keyword() + "/" + urlEscape(escapeToken(target)), nil
+}
+
+// nullable says by type what OpenAPI 3.0 says by a keyword of its own. Without
+// a type the keyword has no effect (OpenAPI 3.0.3, Schema Object).
+func nullable(schema map[string]any) {
+	if null, _ := schema["nullable"].(bool); null {
+		if t, ok := schema["type"].(string); ok {
+			schema["type"] = []any{t, "null"}
+		}
+	}
+	delete(schema, "nullable")
+}
+
+// forRequests drops required members that are readOnly: the requirement holds
+// for responses only (OpenAPI 3.0.3, Schema Object, readOnly).
+func (s *schemaSet) forRequests(out, schema map[string]any) {
+	required, ok := schema["required"].([]any)
+	properties, hasProperties := schema["properties"].(map[string]any)
+	if !ok || !hasProperties {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(required), func(name any) bool {
+		n, _ := name.(string)
+		return s.readOnly(properties[n], 0)
+	})
+	if len(kept) == 0 && len(required) > 0 {
+		delete(out, "required") // draft 4 wants at least one
+		return
+	}
+	out["required"] = kept
+}
+
+func (s *schemaSet) readOnly(v any, depth int) bool {
+	schema, ok := v.(map[string]any)
+	if !ok || depth > maxReferences {
+		return false
+	}
+	if ro, _ := schema["readOnly"].(bool); ro {
+		return true
+	}
+	ref, _ := schema["$ref"].(string)
+	if !strings.HasPrefix(ref, "#/") {
+		return false
+	}
+	target, err := lookup(s.doc, fragment(ref))
+	return err == nil && s.readOnly(target, depth+1)
+}
+
+// pointers lists what is in the set, sorted; for tests and error messages.
+func (s *schemaSet) pointers() []string { return slices.Sorted(maps.Keys(s.defs)) }
