@@ -139,8 +139,8 @@ const largeBody = 16 << 10
 
 // turns bounds how many large bodies are in pieces at once. Checking keeps a
 // processor busy and needs many times the body's memory, so more at a time
-// would be no faster, only larger.
-var turns = make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))
+// would be no faster, only larger. One processor is left for everybody else.
+var turns = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 
 // turn waits until a body of this size may be checked.
 func turn(ctx context.Context, size int) (done func(), err error) {

@@ -133,10 +133,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.fixed = &operation{id: file, body: &requestBody{byMethod: true, types: []*bodyType{{
 		media: "application/json", anyJSON: true,
-		json: &bodyValidator{
-			schema: schema, limits: h.Limits.withDefaults(),
-			rewrite: newRewriter(schema, h.StripUnknown, h.FillDefaults),
-		},
+		json: newBodyValidator(schema, h.Limits.withDefaults(), newRewriter(h.StripUnknown, h.FillDefaults)),
 	}}}}
 	return nil
 }

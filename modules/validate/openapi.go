@@ -97,7 +97,10 @@ func compileDocument(doc any, opts documentOptions) (*document, error) {
 	if !v30 && !strings.HasPrefix(version, "3.1.") {
 		return nil, fmt.Errorf("at /openapi: want a version 3.0.x or 3.1.x, got %q", version)
 	}
-	c := &documentCompiler{root: root, opts: opts, set: newSchemaSet(doc, v30)}
+	c := &documentCompiler{
+		root: root, opts: opts,
+		set: newSchemaSet(doc, v30), rewrite: newRewriter(opts.strip, opts.defaults),
+	}
 	c.out.title = root.at("info").at("title").text()
 	c.out.version = root.at("info").at("version").text()
 	if err := c.bases(); err != nil {
@@ -115,6 +118,7 @@ type documentCompiler struct {
 	root    node
 	opts    documentOptions
 	set     *schemaSet
+	rewrite *rewriter // shared by all operations
 	out     document
 	bind    []func() error // what to do once the schemas are compiled
 	skipped []string
@@ -302,7 +306,7 @@ func (c *documentCompiler) bodyType(t *bodyType, n node) {
 			t.form = newFormValidator(s, c.opts.limits, c.opts.strip)
 			return nil
 		}
-		t.json = &bodyValidator{schema: s, limits: c.opts.limits, rewrite: newRewriter(s, c.opts.strip, c.opts.defaults)}
+		t.json = newBodyValidator(s, c.opts.limits, c.rewrite)
 		return nil
 	})
 }

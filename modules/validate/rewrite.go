@@ -13,7 +13,8 @@ import (
 // rewriter changes a document that the schema has accepted: it removes members
 // that no schema declares and adds members that are missing but have a
 // default. It works on the text, so numbers and strings go on as they came.
-// It is built at Provision and is safe for concurrent use.
+// It is built at Provision, for one schema or for all of a document that share
+// parts, and is then safe for concurrent use.
 type rewriter struct {
 	strip    bool
 	defaults bool
@@ -43,18 +44,17 @@ type defaultMember struct {
 }
 
 // newRewriter returns nil when nothing is to be changed.
-func newRewriter(root *jsonschema.Schema, strip, defaults bool) *rewriter {
+func newRewriter(strip, defaults bool) *rewriter {
 	if !strip && !defaults {
 		return nil
 	}
-	rw := &rewriter{strip: strip, defaults: defaults, layers: map[*jsonschema.Schema]*layer{}}
-	rw.learn(root)
-	return rw
+	return &rewriter{strip: strip, defaults: defaults, layers: map[*jsonschema.Schema]*layer{}}
 }
 
-// learn builds the layers of a schema and of all it leads to.
+// learn builds the layers of a schema and of all it leads to. All schemas
+// are learned before the first apply.
 func (rw *rewriter) learn(s *jsonschema.Schema) {
-	if s == nil || rw.layers[s] != nil {
+	if rw == nil || s == nil || rw.layers[s] != nil {
 		return
 	}
 	l := &layer{}
@@ -117,7 +117,7 @@ func (l *layer) gather(s *jsonschema.Schema) {
 // settle derives what the gathered schemas mean together.
 func (l *layer) settle() {
 	declared := false
-	defaults := map[string][]byte{}
+	var defaults map[string][]byte
 	for _, s := range l.schemas {
 		if s.AdditionalProperties != nil || s.UnevaluatedProperties != nil {
 			l.open = true
@@ -126,9 +126,14 @@ func (l *layer) settle() {
 			declared = true
 		}
 		for name, p := range s.Properties {
-			if text := defaultText(name, p); text != nil {
-				defaults[name] = text
+			text := defaultText(name, p)
+			if text == nil {
+				continue
 			}
+			if defaults == nil {
+				defaults = map[string][]byte{}
+			}
+			defaults[name] = text
 		}
 	}
 	l.open = l.open || !declared

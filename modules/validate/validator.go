@@ -14,6 +14,12 @@ type bodyValidator struct {
 	rewrite *rewriter // nil if nothing is to be changed
 }
 
+// newBodyValidator joins a schema with a rewriter, which may be nil.
+func newBodyValidator(s *jsonschema.Schema, limits Limits, rw *rewriter) *bodyValidator {
+	rw.learn(s)
+	return &bodyValidator{schema: s, limits: limits, rewrite: rw}
+}
+
 // validate returns the bytes that go on to the upstream: those of body, or what
 // the rewriter made of them, which has then been validated in its turn. Issues
 // mean that the body is refused; malformed tells bad JSON from bad values.
