@@ -18,6 +18,7 @@ const (
 	Conflict           Code = "conflict"            // it exists already
 	PreconditionFailed Code = "precondition_failed" // it changed since it was read
 	Reused             Code = "reused"              // an idempotency key of another request
+	Throttled          Code = "throttled"           // too often; try again after RetryAfter
 	Unavailable        Code = "unavailable"         // try again after RetryAfter
 )
 
@@ -28,7 +29,7 @@ type Error struct {
 	Message string
 	// Fields lists every wrong field of the input, for Invalid.
 	Fields []FieldError
-	// RetryAfter is when it makes sense to try again, for Unavailable.
+	// RetryAfter is when it makes sense to try again, for Throttled and Unavailable.
 	RetryAfter time.Duration
 	Err        error
 }

@@ -102,10 +102,15 @@ func digest(parts ...string) []byte {
 }
 
 // Login starts a session. The answer and its time are the same for a wrong
-// password and for an address that nobody has.
+// password and for an address that nobody has, and so is when it stops to look at
+// passwords at all.
 func (s *Service) Login(ctx context.Context, email, password string, from Client) (*Tokens, error) {
 	email, okEmail := backend.NormalizeEmail(email)
 	password, okPassword := backend.NormalizePassword(password)
+	tries := triesOf(email, from.IP)
+	if err := s.DB.BeginLogin(ctx, lockoutWindow, tries.all()...); err != nil {
+		return nil, err
+	}
 	c := &sql.Credentials{}
 	if okEmail && okPassword {
 		found, err := s.DB.CredentialsByEmail(ctx, email)
@@ -117,11 +122,14 @@ func (s *Service) Login(ctx context.Context, email, password string, from Client
 		}
 	}
 	ok, err := s.Hasher.Verify(ctx, c.PasswordHash, password)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
+	switch {
+	case err != nil: // nothing was found out about the password
+		return nil, errors.Join(err, s.DB.SucceedLogin(ctx, tries.all(), nil))
+	case !ok:
 		return nil, errRefused
+	}
+	if err := s.DB.SucceedLogin(ctx, []sql.Tries{tries.ip}, []sql.Tries{tries.pair, tries.account}); err != nil {
+		return nil, err
 	}
 	s.upgrade(ctx, c, password)
 	return s.startSession(ctx, c, from)

@@ -57,7 +57,7 @@ func (s *server) withCall(next http.Handler) http.Handler {
 		began := time.Now()
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
 				s.log.Error("a handler panicked", "panic", p, "stack", string(debug.Stack()), c.attr())

@@ -118,6 +118,7 @@ var statuses = map[backend.Code]int{
 	backend.Conflict:           http.StatusConflict,
 	backend.PreconditionFailed: http.StatusPreconditionFailed,
 	backend.Reused:             http.StatusUnprocessableEntity,
+	backend.Throttled:          http.StatusTooManyRequests,
 	backend.Unavailable:        http.StatusServiceUnavailable,
 }
 
@@ -147,6 +148,8 @@ func (s *server) fail(ctx context.Context, err error) *statusError {
 		s.log.ErrorContext(ctx, "request failed", "error", err, callOf(ctx).attr())
 	case e.Code == backend.Unavailable:
 		s.log.WarnContext(ctx, "request refused for lack of capacity", "error", err, callOf(ctx).attr())
+		out.header.Set("Retry-After", retryAfter(e.RetryAfter))
+	case e.Code == backend.Throttled:
 		out.header.Set("Retry-After", retryAfter(e.RetryAfter))
 	case e.Code == backend.Unauthenticated:
 		out.header.Set("WWW-Authenticate", callOf(ctx).challenge())

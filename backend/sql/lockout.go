@@ -1,0 +1,70 @@
+package sql
+
+import (
+	"context"
+	"time"
+
+	"github.com/fairway-gateway/fairway/backend"
+)
+
+// Tries counts logins that share a property, such as the account they name.
+type Tries struct {
+	// Key is a hash of the property.
+	Key []byte
+	// Limit is how many may fail in a window before none is looked at.
+	Limit int
+}
+
+type triesRow struct{ failures, since int64 }
+
+func scanTries(r rows, t *triesRow) error { return r.Scan(&t.failures, &t.since) }
+
+// BeginLogin counts a login as failed until SucceedLogin says otherwise, so that
+// many at once have no more tries than one after the other. It fails with
+// Throttled while a limit is exceeded.
+func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tries) error {
+	var refused error
+	err := db.write(ctx, func(ctx context.Context, q querier) error {
+		now := db.now()
+		if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE since <= $1`, micros(now.Add(-window))); err != nil {
+			return err
+		}
+		for _, t := range tries {
+			row, err := one(ctx, q, scanTries,
+				`INSERT INTO login_failures (key, failures, since) VALUES ($1, 1, $2)
+				ON CONFLICT (key) DO UPDATE SET failures = login_failures.failures + 1 RETURNING failures, since`, t.Key, micros(now))
+			if err != nil {
+				return err
+			}
+			if row.failures > int64(t.Limit) {
+				refused = &backend.Error{
+					Code: backend.Throttled, Message: "too many failed logins",
+					RetryAfter: fromMicros(row.since).Add(window).Sub(now),
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// SucceedLogin takes back what BeginLogin counted, and forgets the earlier
+// failures of those in forget.
+func (db *DB) SucceedLogin(ctx context.Context, tries, forget []Tries) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		for _, t := range tries {
+			if _, err := q.exec(ctx, `UPDATE login_failures SET failures = failures - 1 WHERE key = $1`, t.Key); err != nil {
+				return err
+			}
+		}
+		for _, t := range forget {
+			if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE key = $1`, t.Key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

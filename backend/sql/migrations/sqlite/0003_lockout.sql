@@ -1,0 +1,12 @@
+-- +goose Up
+-- Logins that were begun and have not succeeded, by hashes of who was named and
+-- where they came from.
+CREATE TABLE login_failures (
+	key BLOB PRIMARY KEY,
+	failures INTEGER NOT NULL,
+	since INTEGER NOT NULL
+) STRICT;
+CREATE INDEX login_failures_by_time ON login_failures (since);
+
+-- +goose Down
+DROP TABLE login_failures;
