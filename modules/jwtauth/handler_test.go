@@ -109,7 +109,7 @@ func ask(h caddyhttp.MiddlewareHandler, r *http.Request) answer {
 	}))
 	if err != nil {
 		a.status = http.StatusInternalServerError
-		if he, ok := err.(caddyhttp.HandlerError); ok { //nolint:errorlint // Caddy asserts the same way
+		if he, ok := err.(caddyhttp.HandlerError); ok {
 			a.status = he.StatusCode
 		}
 	}

@@ -53,7 +53,7 @@ func serving(document []byte) http.HandlerFunc {
 
 // block is an issuer block that fetches from the server often.
 func (s *keyServer) block(extra string) string {
-	return fmt.Sprintf("issuer %s {\njwks_url %s/jwks.json\nalgorithms RS256 ES256 EdDSA\naudience %s\nrefresh 1s\nmin_refresh 100ms\ntimeout 300ms\n%s\n}\n",
+	return fmt.Sprintf("issuer %s {\njwks_url %s/jwks.json\nalgorithms RS256 ES256 EdDSA\naudience %s\nrefresh 1s\nmin_refresh 100ms\n%s\n}\n",
 		testIssuer, s.URL, testAudience, extra)
 }
 
@@ -80,7 +80,7 @@ func eventually(tb testing.TB, what string, is func() bool) {
 
 func TestKeyServer_BadMannersNeverCostGoodTokens(t *testing.T) {
 	s := newKeyServer(t)
-	h := newHandler(t, s.block(""))
+	h := newHandler(t, s.block("timeout 300ms"))
 	keys := h.engine.guard.verifier.issuers[0].keys
 	token := func() string { return tokenBy(t, "ES256", "p256", time.Now(), time.Hour) }
 	if a := ask(h, request(token())); a.status != 200 {
@@ -180,7 +180,7 @@ func TestKeyServer_RotationDuringTraffic(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond)
 	stop.Store(true)
 	traffic.Wait()
-	if refused.Load() > 0 || asked.Load() < 100 {
+	if refused.Load() > 0 || asked.Load() < 20 {
 		t.Errorf("%d of %d good tokens refused", refused.Load(), asked.Load())
 	}
 }
