@@ -4,7 +4,8 @@
 -- time of its first charge, and per node `n:` the total charged and `q:` the
 -- last batch of refunds applied.
 
--- read returns a policy's state with what has left the window taken out.
+-- read returns a policy's state. count[1] is the oldest slot that may share a
+-- window with now, count[last] the present one.
 local function read(i)
   local at = 14 + 4 * (i - 1)
   local p = {
@@ -13,20 +14,22 @@ local function read(i)
     write = {}, drop = {}, others = {},
   }
   p.width = math.ceil(tonumber(ARGV[at + 1]) / p.slots)
-  p.slot = math.floor(now / p.width)
+  p.last = p.slots + 1
+  p.first = math.floor(now / p.width) - p.slots
+  for s = 1, p.last do p.count[s] = 0 end
   local h = redis.call('HGETALL', p.key)
   p.empty = #h == 0
   for j = 1, #h, 2 do
     local f, v = h[j], tonumber(h[j + 1])
-    local s = string.match(f, '^%d+$') and tonumber(f)
-    if s and s > p.slot then
+    local s = string.match(f, '^%d+$') and tonumber(f) - p.first + 1
+    if s and s > p.last then
       -- The clock was set back: what it counted later than now counts now.
       p.drop[#p.drop + 1] = f
-      p.count[p.slot] = (p.count[p.slot] or 0) + v
+      p.count[p.last] = p.count[p.last] + v
       p.sum = p.sum + v
-      p.write[p.slot] = true
-    elseif s and s >= p.slot - p.slots then
-      p.count[s] = (p.count[s] or 0) + v
+      p.write[p.last] = true
+    elseif s and s >= 1 then
+      p.count[s] = p.count[s] + v
       p.sum = p.sum + v
     elseif s then
       p.drop[#p.drop + 1] = f
@@ -38,10 +41,10 @@ local function read(i)
   return p
 end
 
-local function add(p, slot, amount)
-  p.count[slot] = (p.count[slot] or 0) + amount
+local function add(p, s, amount)
+  p.count[s] = p.count[s] + amount
   p.sum = p.sum + amount
-  p.write[slot] = true
+  p.write[s] = true
   p.changed = true
 end
 
@@ -50,31 +53,32 @@ end
 local function refund(p, i)
   if seq == 0 or (p.seq and p.seq >= seq) or (again and not p.seq) then return end
   for at = first_refund, #ARGV, 2 + n do
-    local slot = tonumber(ARGV[at + 1 + i])
-    local c = p.count[slot]
-    if c and tonumber(ARGV[at]) >= p.born then
-      add(p, slot, -math.min(c, tonumber(ARGV[at + 1])))
+    local s = tonumber(ARGV[at + 1 + i]) - p.first + 1
+    if s >= 1 and s <= p.last and tonumber(ARGV[at]) >= p.born then
+      local amount = math.min(p.count[s], tonumber(ARGV[at + 1]))
+      if amount > 0 then add(p, s, -amount) end
     end
   end
   p.seq_write = seq
   p.changed = true
 end
 
+-- left_at is the time until a slot leaves the window.
+local function left_at(p, s) return (p.first + s + p.slots) * p.width - now end
+
 -- wait is the time until cost fits, by the counts as they are.
 local function wait(p)
   local left = p.sum
-  local s = p.slot - p.slots
-  while s < p.slot do
-    left = left - (p.count[s] or 0)
-    if left + cost <= p.limit then break end
-    s = s + 1
+  for s = 1, p.last do
+    left = left - p.count[s]
+    if left + cost <= p.limit then return left_at(p, s) end
   end
-  return (s + p.slots + 1) * p.width - now
+  return left_at(p, p.last)
 end
 
 local function reset(p)
-  for s = p.slot - p.slots, p.slot do
-    if (p.count[s] or 0) > 0 then return (s + p.slots + 1) * p.width - now end
+  for s = 1, p.last do
+    if p.count[s] > 0 then return left_at(p, s) end
   end
   return 0
 end
@@ -82,11 +86,12 @@ end
 local function save(p)
   local fields = { total_field, int(p.total) }
   for s in pairs(p.write) do
+    local f = int(p.first + s - 1)
     if p.count[s] > 0 then
-      fields[#fields + 1] = int(s)
+      fields[#fields + 1] = f
       fields[#fields + 1] = int(p.count[s])
-    elseif not p.empty then
-      p.drop[#p.drop + 1] = int(s)
+    else
+      p.drop[#p.drop + 1] = f
     end
   end
   if p.empty then
@@ -112,11 +117,11 @@ for i = 1, n do
   local p = read(i)
   ps[i] = p
   local missing = lost(p.empty, p.total, p.own)
-  if missing > 0 then add(p, p.slot, missing) end
+  if missing > 0 then add(p, p.last, missing) end
   refund(p, i)
   local left = p.limit - p.sum
   if not available or left < available then available, tight = left, i end
-  local slot_left = (p.slot + 1) * p.width - now
+  local slot_left = (p.first + p.last) * p.width - now
   if not rem or slot_left < rem then rem = slot_left end
   if p.total > total then total = p.total end
 end
@@ -144,11 +149,11 @@ total = total + granted
 local reply = { granted, tight - 1, math.max(available - granted, 0), wait_left, reset(ps[tight]), rem, total, now, ban }
 for i = 1, n do
   local p = ps[i]
-  if granted > 0 then add(p, p.slot, granted) end
+  if granted > 0 then add(p, p.last, granted) end
   if p.changed then
     p.total = total
     save(p)
   end
-  reply[#reply + 1] = p.slot
+  reply[#reply + 1] = p.first + p.slots
 end
 return reply
