@@ -16,11 +16,8 @@ type part struct {
 	redis *gateway.Redis
 }
 
-// partKind is the path segment under /fairway/ and the command of the CLI.
-const partKind = "limits"
-
-// Kind is "limits".
-func (*part) Kind() string { return partKind }
+// Kind is "rate_limit".
+func (*part) Kind() string { return "rate_limit" }
 
 // Name is the zone's.
 func (p *part) Name() string { return p.zone.name }
@@ -81,6 +78,9 @@ func (p *part) Snapshot() any {
 
 // keyArgs are the arguments of all actions.
 type keyArgs struct {
+	// The zone. Default: all that are asked.
+	Zone string `json:"zone"`
+
 	// The key as the zone sees it, after placeholders and prefixes.
 	Key *string `json:"key"`
 
@@ -109,6 +109,9 @@ func (p *part) Act(ctx context.Context, action string, raw json.RawMessage) (any
 			return nil, gateway.BadArgument("arguments: %v", err)
 		}
 	}
+	if args.Zone != "" && args.Zone != p.zone.name {
+		return nil, gateway.ErrNotMine
+	}
 	if args.Key == nil {
 		return nil, gateway.BadArgument("key is missing")
 	}
@@ -122,6 +125,7 @@ func (p *part) Act(ctx context.Context, action string, raw json.RawMessage) (any
 type found struct {
 	Policies []foundPolicy `json:"policies"`
 	Banned   string        `json:"banned_for,omitempty"`
+	InUse    uint32        `json:"under_way_here"`
 	Shared   bool          `json:"shared"` // counts of the whole fleet
 }
 
@@ -134,7 +138,7 @@ type foundPolicy struct {
 
 func (p *part) lookup(ctx context.Context, args keyArgs) (any, error) {
 	l, k := p.zone.limiter, KeyOf(*args.Key)
-	f := found{Shared: p.redis != nil}
+	f := found{Shared: p.redis != nil, InUse: l.permits.inUse(k)}
 	now := l.clock().mono
 	banned := l.bans.left(k, now)
 	for tier, set := range p.zone.tiers {

@@ -44,6 +44,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //			tier <placeholder> {
 //				<value>|* <n/duration>...
 //			}
+//			concurrent  <n>
 //			cost        <n or placeholder>
 //			count_if    status <code or class>...
 //			ban         <duration> after <n> denials in <duration>
@@ -221,6 +222,8 @@ func (z *Zone) unmarshalOption(d *caddyfile.Dispenser, option string) (err error
 		z.Rate, err = rates(d)
 	case "tier":
 		z.Tier, err = unmarshalTier(d)
+	case "concurrent":
+		z.Concurrent, err = number(d)
 	case "cost":
 		z.Cost, err = word(d)
 	case "count_if":

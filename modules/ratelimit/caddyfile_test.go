@@ -19,6 +19,7 @@ func TestCaddyfile_EveryOptionReachesJSON(t *testing.T) {
 			events 5
 			window 15m
 			rate 100/1d
+			concurrent 7
 			cost {http.request.header.Cost}
 			count_if status 401 5xx
 			ban 10m after 20 denials in 1m
@@ -56,7 +57,7 @@ func TestCaddyfile_EveryOptionReachesJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"rate_limits":{"a":{"key":"{http.request.header.X}:{http.request.uri}","on_empty":"skip","ipv4_prefix":24,"ipv6_prefix":64,` +
-		`"events":5,"window":900000000000,"rate":[{"events":100,"window":86400000000000}],"cost":"{http.request.header.Cost}",` +
+		`"events":5,"window":900000000000,"rate":[{"events":100,"window":86400000000000}],"concurrent":7,"cost":"{http.request.header.Cost}",` +
 		`"count_if":{"status":[401,5]},"ban":{"duration":600000000000,"denials":20,"within":60000000000},"mode":"shadow","slots":60,` +
 		`"lease":"10","on_error":"deny","max_keys":5000,"on_full":"deny"},` +
 		`"b":{"tier":{"value":"{http.auth.user.plan}","rates":{"*":[{"events":100,"window":900000000000}],` +
@@ -74,7 +75,8 @@ func TestCaddyfile_EveryOptionReachesJSON(t *testing.T) {
 
 func TestCaddyfile_Refuses(t *testing.T) {
 	for _, tc := range []struct{ zone, want string }{
-		{"", "no limit: give events and window, rate or tier"},
+		{"", "no limit: give events and window, rate, tier or concurrent"},
+		{"concurrent -1", "concurrent must be 0 to 1000000000, got -1"},
 		{"events 5", "events 5: window is missing"},
 		{"window 5m", "window 5m: events is missing"},
 		{"events five\nwindow 1m", `events "five": want a whole number`},

@@ -261,6 +261,7 @@ func (h *Handler) keep(ctx context.Context) {
 			}
 			for _, z := range h.zones {
 				z.limiter.settle(ctx, settleBatch)
+				z.limiter.permits.keep(ctx, uint32(z.Concurrent), z.limiter.store(), z.limiter.clock)
 			}
 		}
 	}
@@ -294,6 +295,7 @@ type charge struct {
 	zone     *Zone
 	ask      ask
 	decision decision
+	entered  bool // holds a permit
 }
 
 // ServeHTTP asks every zone that concerns the request.
@@ -301,7 +303,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	var room [4]charge
 	charged := room[:0]
-	counting := false
+	counting, entered := false, false
 	for _, z := range h.zones {
 		matched, exempt, err := z.concerns(r)
 		if err != nil {
@@ -320,10 +322,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		case refuse:
 			refundAll(charged)
 			return h.refuse(w, r, repl, &c)
-		case charge1:
+		case count:
 			charged = append(charged, c)
 			counting = counting || z.CountIf != nil
+			entered = entered || c.entered
 		}
+	}
+	if entered {
+		defer leaveAll(charged) // also if the next handler panics
 	}
 	for i := range charged {
 		c := &charged[i]
@@ -340,7 +346,7 @@ type verdict uint8
 
 const (
 	pass verdict = iota
-	charge1
+	count
 	refuse
 )
 
@@ -356,12 +362,12 @@ func (h *Handler) ask(z *Zone, r *http.Request, repl *caddy.Replacer) (c charge,
 		return h.refuseEmpty(c)
 	}
 	c.ask = ask{key: KeyOf(key), text: key, set: z.set(repl), cost: z.cost.of(repl), bounds: z.bounds}
-	c.decision = z.limiter.take(r.Context(), &c.ask)
+	h.decide(r.Context(), &c)
 	d := &c.decision
 	switch {
 	case d.ok:
 		z.limiter.tally.add(admitted, d.source)
-		return c, charge1
+		return c, count
 	case z.shadow:
 		z.limiter.tally.add(shadowed, d.source)
 		gateway.LogField(r, zap.String(fieldShadow, z.name))
@@ -370,6 +376,28 @@ func (h *Handler) ask(z *Zone, r *http.Request, repl *caddy.Replacer) (c charge,
 	z.limiter.tally.add(outcomeOf(d), d.source)
 	return c, refuse
 }
+
+// decide asks for a permit first, if the zone limits those, since it is given
+// back without trace.
+func (h *Handler) decide(ctx context.Context, c *charge) {
+	z := c.zone
+	if z.Concurrent > 0 {
+		c.entered = z.limiter.enter(ctx, c.ask.key, c.ask.text, uint32(z.Concurrent))
+		if !c.entered {
+			c.decision = decision{crowded: true, wait: crowdedWait, reset: crowdedWait}
+			return
+		}
+	}
+	c.decision = z.limiter.take(ctx, &c.ask)
+	if !c.decision.ok {
+		leaveAll([]charge{*c})
+		c.entered = false
+	}
+}
+
+// crowdedWait is what a client is told to wait, in µs, when it has too many
+// requests under way: nobody knows when one ends.
+const crowdedWait = 1_000_000
 
 func (h *Handler) refuseEmpty(c charge) (charge, verdict) {
 	c.zone.limiter.tally.add(emptyOut, fromConfig)
@@ -414,15 +442,19 @@ var errLimited = errors.New("rate limit exceeded")
 
 // violated names the policy for the error body.
 func violated(c *charge) []gateway.Detail {
-	p := &c.ask.set.policies[c.decision.policy]
-	message := "more than " + p.rate.String()
+	d := gateway.Detail{Field: c.zone.name}
 	switch {
 	case c.decision.banned:
-		message = "banned after too many refused requests"
+		d.Message = "banned after too many refused requests"
+	case c.decision.crowded:
+		d.Message = fmt.Sprintf("more than %d at once", c.zone.Concurrent)
 	case c.decision.source == fromConfig:
-		message = "the client cannot be told apart from others"
+		d.Message = "the client cannot be told apart from others"
+	default:
+		p := &c.ask.set.policies[c.decision.policy]
+		d.Field, d.Message = p.name, "more than "+p.rate.String()
 	}
-	return []gateway.Detail{{Field: p.name, Message: message}}
+	return []gateway.Detail{d}
 }
 
 // tell logs a refusal and emits the event that caddy-ratelimit emits.
@@ -451,6 +483,15 @@ func refundAll(charged []charge) {
 	for i := range charged {
 		c := &charged[i]
 		c.zone.limiter.refund(&c.ask, &c.decision)
+	}
+	leaveAll(charged)
+}
+
+func leaveAll(charged []charge) {
+	for i := range charged {
+		if c := &charged[i]; c.entered {
+			c.zone.limiter.leave(c.ask.key, uint32(c.zone.Concurrent))
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func seconds(us int64) int64 { return (us + 999_999) / 1_000_000 }
 // stand in lines of their own, as List fields may; the legacy trio tells of the
 // one with the least left.
 func (h headerStyle) write(header http.Header, z *Zone, s *policySet, d *decision) {
-	if d.source == fromConfig || d.fallback && d.ok && d.remaining == 0 && d.reset == 0 {
+	if d.source == fromConfig || d.crowded || d.fallback && d.ok && d.remaining == 0 && d.reset == 0 {
 		return // nothing is known about what remains
 	}
 	switch h {

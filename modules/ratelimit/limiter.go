@@ -12,12 +12,13 @@ type state struct {
 	memory   *memory
 	accounts *accounts
 	bans     *bans
+	permits  *permits
 	tally    tally
 }
 
 func newState(slots int, gcra bool) *state {
 	m := newMemory(slots, gcra)
-	return &state{memory: m, accounts: newAccounts(m), bans: newBans()}
+	return &state{memory: m, accounts: newAccounts(m), bans: newBans(), permits: newPermits()}
 }
 
 // Destruct lets go of everything. The UsagePool calls it.
@@ -50,8 +51,8 @@ const maxLate = 3
 
 // take decides about one request and charges it if it is admitted.
 func (l *limiter) take(ctx context.Context, a *ask) decision {
-	if a.cost == 0 {
-		return decision{ok: true, source: fromConfig, remaining: a.set.policies[0].limit}
+	if a.cost == 0 || len(a.set.policies) == 0 {
+		return decision{ok: true, source: fromConfig}
 	}
 	if l.backend == nil {
 		return l.takeLocal(a)
@@ -164,13 +165,30 @@ func (l *limiter) refund(a *ask, d *decision) {
 
 // settle pays what idle accounts owe, at most limit of them.
 func (l *limiter) settle(ctx context.Context, limit int) {
-	if l.backend == nil {
-		return
-	}
 	for _, c := range l.accounts.due(l.ban, l.clock(), limit) {
-		if _, _, err := l.do(ctx, c); err != nil {
-			limit = 0 // the rest must still be finished
-		}
+		_, _, _ = l.do(ctx, c) // a failure is counted, and tried again later
+	}
+}
+
+// store is where permits are published: nil without Redis.
+func (l *limiter) store() permitStore {
+	if b, ok := l.backend.(*redisBackend); ok {
+		return b
+	}
+	return nil
+}
+
+// enter takes a permit for a request that the caller must leave.
+func (l *limiter) enter(ctx context.Context, k Key, text string, limit uint32) bool {
+	rule := permitRule{limit: limit, share: l.fleet.size(), outage: l.outage}
+	return l.permits.acquire(ctx, k, text, rule, l.store(), l.clock)
+}
+
+// leave gives the permit back. What others wait for is published at once, but
+// not while the client of this request waits.
+func (l *limiter) leave(k Key, limit uint32) {
+	if l.permits.release(k) {
+		go l.permits.keep(context.Background(), limit, l.store(), l.clock)
 	}
 }
 

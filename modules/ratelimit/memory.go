@@ -53,6 +53,7 @@ type decision struct {
 	full   bool // refused for want of memory
 
 	fallback bool // Redis did not take part
+	crowded  bool // refused for too many requests at once
 
 	// The policy that refused or, of an admission, has the least left.
 	policy uint8

@@ -13,13 +13,14 @@ const (
 	denied
 	bannedOut
 	fullOut
+	crowdedOut
 	emptyOut
 	exempted
 	shadowed
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"admitted", "denied", "banned", "full", "empty_key", "exempt", "shadow_denied"}
+var outcomeNames = [outcomes]string{"admitted", "denied", "banned", "full", "concurrent", "empty_key", "exempt", "shadow_denied"}
 
 const sources = int(fromConfig) + 1
 
@@ -60,6 +61,8 @@ func outcomeOf(d *decision) outcome {
 		return admitted
 	case d.banned:
 		return bannedOut
+	case d.crowded:
+		return crowdedOut
 	case d.full:
 		return fullOut
 	}

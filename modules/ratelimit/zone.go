@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -55,6 +56,10 @@ type Zone struct {
 
 	// Different rates for different clients.
 	Tier *Tier `json:"tier,omitempty"`
+
+	// How many requests of a key may be under way at once. Default: 0, any
+	// number. Such a zone needs no rate.
+	Concurrent int `json:"concurrent,omitempty"`
 
 	// How many events a request is: a number, or a placeholder that yields
 	// one. Zero is free; what is no number is 1. Default: 1.
@@ -291,8 +296,15 @@ func (z *Zone) resolveRates(s *settings) error {
 			return err
 		}
 	}
+	if z.Concurrent < 0 || z.Concurrent > maxEvents {
+		return fmt.Errorf("concurrent must be 0 to %d, got %d", maxEvents, z.Concurrent)
+	}
 	if len(sets) == 0 {
-		return errors.New("no limit: give events and window, rate or tier")
+		if z.Concurrent == 0 {
+			return errors.New("no limit: give events and window, rate, tier or concurrent")
+		}
+		z.base = &policySet{gcra: s.gcra, minWidth: math.MaxInt64}
+		return nil
 	}
 	if sets["*"] == nil {
 		return errors.New("tier: without a tier \"*\" or rates of the zone's own, other values have no limit")
