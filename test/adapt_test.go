@@ -118,11 +118,16 @@ func adapt(file, text string) ([]byte, error) {
 	return adapted, err
 }
 
-// validate is what `fairway validate` does after adapting.
+// validate is what `fairway validate` does after adapting, in silence.
 func validate(adapted []byte) error {
 	var c caddy.Config
 	if err := caddy.StrictUnmarshalJSON(adapted, &c); err != nil {
 		return err
+	}
+	if c.Logging == nil {
+		c.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{
+			WriterRaw: json.RawMessage(`{"output":"discard"}`),
+		}}}}
 	}
 	return caddy.Validate(&c)
 }
