@@ -72,9 +72,6 @@ func TestCommand_GatewayMistakes(t *testing.T) {
 		"an option that does not exist": {
 			site("\troute {\n\t\tcache {\n\t\t\tmax_sighs 1MiB\n\t\t}\n\t}"), []string{"Caddyfile:8", "cache", "max_sighs"},
 		},
-		"a brace too few": {
-			site("\troute {"), []string{"Caddyfile"},
-		},
 		"a key file that does not exist": {
 			site("\tjwt_auth {\n\t\tissuer https://x {\n\t\t\talgorithms RS256\n\t\t\taudience x\n\t\t\tjwks_file /no/such/keys.json\n\t\t}\n\t}"),
 			[]string{"jwt_auth", "/no/such/keys.json"},
