@@ -35,7 +35,6 @@ const (
 		transport resilient {
 			try_timeout 1s
 			breaker 5 failures open 60s
-			retry 2 on connect 502 503
 		}
 	}`
 	resilientTransport = `	reverse_proxy ORIGIN {
