@@ -198,7 +198,7 @@ func TestReload_RejectedConfigChangesNothing(t *testing.T) {
 	for name, edit := range map[string][2]string{
 		"unknown directive":            {"cache {", "cash {"},
 		"unknown option":               {"max_size 64MiB", "max_sighs 64MiB"},
-		"contradiction at validation":  {"events 2\n", "events 0\n"},
+		"contradiction at validation":  {"events 2\n", "events -2\n"},
 		"failure after our modules":    {"handle_errors {", "tls /no/such.pem /no/such.key\n\thandle_errors {"},
 		"a key that cannot be read":    {"cache {", "jwt_auth {\n issuer https://x {\n algorithms RS256\n audience x\n key {file./no/such/key}\n }\n }\n cache {"},
 		"a listener that is taken":     {"{$FAIRWAY_LISTEN} {", "http://:" + port(dead.addr) + " {"},
