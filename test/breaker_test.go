@@ -11,7 +11,7 @@ import (
 // then the service returns and one probe finds out.
 func TestExample_UserServiceDiesAndReturns(t *testing.T) {
 	const open = 3 * time.Second
-	g, u := startExample(t, "breaker 5 failures open 60s", fmt.Sprintf("breaker 5 failures open %s", open))
+	g, u := startExample(t, append(generous, "breaker 5 failures open 60s", fmt.Sprintf("breaker 5 failures open %s", open))...)
 	awaitKeys(t, g)
 	ada := signUp(t, "http://"+u.addr, "ada")
 	get(g.url+"/api/users/me").as(ada.token).send(t).want(t, http.StatusOK)

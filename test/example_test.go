@@ -131,10 +131,10 @@ func TestExample_HealthAndErrors(t *testing.T) {
 }
 
 func TestExample_LargeAnswersAreCompressedOnce(t *testing.T) {
-	g, u := startExample(t)
+	g, u := startExample(t, "minimum_length 1024", "minimum_length 400")
 	awaitKeys(t, g)
 	ada := signUp(t, "http://"+u.addr, "ada")
-	bio := strings.Repeat("a long life ", 160)
+	bio := strings.Repeat("a long life, ", 37) + "and so on"
 	request{
 		method: http.MethodPatch, url: g.url + "/api/users/me", token: ada.token,
 		body: fmt.Sprintf(`{"profile":{"bio":%q}}`, bio),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
 )
@@ -12,7 +13,7 @@ import (
 func TestFleet_SharesLimitAndCache(t *testing.T) {
 	redis := redistest.Start(t)
 	u := startUsers(t)
-	fleet := startFleet(t, example(t), u, redis)
+	fleet := startFleet(t, example(t, generous[2:]...), u, redis)
 	for _, g := range fleet {
 		awaitKeys(t, g)
 	}
@@ -36,8 +37,8 @@ func TestFleet_SharesLimitAndCache(t *testing.T) {
 	for _, g := range fleet {
 		me.at(g).send(t).want(t, http.StatusOK)
 	}
-	patch := request{method: http.MethodPatch, url: fleet[0].url + me.url, token: ada.token, body: `{"name":"Ada Lovelace"}`}
-	patch.send(t).want(t, http.StatusOK)
+	patch := request{method: http.MethodPatch, url: me.url, token: ada.token, body: `{"name":"Ada Lovelace"}`}
+	patch.at(fleet[0]).send(t).want(t, http.StatusOK)
 	eventually(t, "the change on the other gateway", func() error {
 		a := me.at(fleet[1]).send(t).want(t, http.StatusOK)
 		var user struct{ Name string }
@@ -58,8 +59,12 @@ func startFleet(t *testing.T, caddyfile string, u *userService, redis *redistest
 	return [2]*gateway{startGateway(t, caddyfile, env...), startGateway(t, caddyfile, env...)}
 }
 
-// at sends a request whose URL is a path to this gateway.
-func (r request) at(g *gateway) request { r.url = g.url + r.url; return r }
+// at sends a request whose URL is a path to this gateway, by the one name that
+// all gateways of the fleet have.
+func (r request) at(g *gateway) request {
+	r.url = g.url + r.url
+	return r.with("Host", "fleet.example")
+}
 
 // sharedHit returns a check: what one gateway fetched, the other has at the
 // first request. Each attempt takes another URL, because a second request would
@@ -72,6 +77,7 @@ func sharedHit(fleet [2]*gateway, url func(n int) request) func() error {
 		if err := tryStatus(r.at(fleet[0]), http.StatusOK); err != nil {
 			return err
 		}
+		time.Sleep(50 * time.Millisecond) // it is written to Redis in the background
 		a, err := r.at(fleet[1]).try()
 		if err != nil {
 			return err

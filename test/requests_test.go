@@ -95,6 +95,7 @@ func (r request) try() (answer, error) {
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
+	req.Host = req.Header.Get("Host") // empty: that of the URL
 	begun := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {

@@ -117,7 +117,7 @@ func start(t testing.TB, s process.Spec, ready ...func(context.Context) error) *
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("the last lines of %s (process %d):\n%s", p.Name(), p.Pid(), p.LogTail(60))
+			t.Logf("the last lines of %s (process %d):\n%s", p.Name(), p.Pid(), p.LogTail(25))
 		}
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

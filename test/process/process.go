@@ -105,10 +105,17 @@ func (p *Process) Log() string {
 	return string(b)
 }
 
-// LogTail returns the last n lines of the log.
+// LogTail returns the last n lines of the log, each cut at 500 bytes.
 func (p *Process) LogTail(n int) string {
+	const most = 500
 	lines := strings.Split(strings.TrimRight(p.Log(), "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	lines = lines[max(0, len(lines)-n):]
+	for i, line := range lines {
+		if len(line) > most {
+			lines[i] = line[:most] + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Signal sends a signal; to a program that has ended it does nothing.
