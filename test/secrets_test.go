@@ -22,8 +22,8 @@ const secretsConfig = `
 }
 {$FAIRWAY_LISTEN} {
 	log
-	metrics /metrics
 	route {
+		metrics /metrics
 		jwt_auth {
 			issuer https://secrets.example {
 				key {env.SECRET_KEY}
@@ -60,7 +60,10 @@ const secretsConfig = `
 // answer of the admin API and in no metric.
 func TestSecrets_AreShownNowhere(t *testing.T) {
 	const key, redisPassword, body = "key-that-nobody-may-see-0123456789abcdef", "redis-password-9f3b", "body-that-nobody-may-see"
-	redis, o := redistest.Start(t, "--requirepass", redisPassword), startOrigin(t)
+	redis, o := redistest.Start(t), startOrigin(t)
+	if err := redis.Client().ConfigSet(t.Context(), "requirepass", redisPassword).Err(); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("ORIGIN", o.addr)
 	g := startGateway(t, secretsConfig,
 		"SECRET_KEY="+key, "SECRET_REDIS_URL=redis://:"+redisPassword+"@"+redis.Addr())
