@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -9,6 +10,10 @@ import (
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("request_id", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		handler := new(RequestID)
+		return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+	})
+	httpcaddyfile.RegisterHandlerDirective("cors", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		handler := new(CORS)
 		return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 	})
 }
@@ -47,6 +52,68 @@ func (h *RequestID) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// UnmarshalCaddyfile reads the directive:
+//
+//	cors [<matcher>] {
+//		origins     <origins...>
+//		methods     <methods...>
+//		headers     <names...>
+//		expose      <names...>
+//		credentials
+//		max_age     <duration>
+//	}
+func (c *CORS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume "cors"
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	lists := map[string]*[]string{
+		"origins": &c.Origins, "methods": &c.Methods, "headers": &c.Headers, "expose": &c.Expose,
+	}
+	seen := map[string]bool{}
+	for d.NextBlock(0) {
+		option := d.Val()
+		if seen[option] {
+			return d.Errf("cors: %s is given twice", option)
+		}
+		seen[option] = true
+		switch {
+		case lists[option] != nil:
+			if *lists[option] = d.RemainingArgs(); len(*lists[option]) == 0 {
+				return d.ArgErr()
+			}
+		case option == "credentials":
+			c.Credentials = true
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+		case option == "max_age":
+			if err := c.unmarshalMaxAge(d); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("cors: unknown option %q", option)
+		}
+	}
+	if _, err := parseOrigins(c.Origins, c.Credentials); err != nil {
+		return d.Errf("cors: %v", err)
+	}
+	return nil
+}
+
+func (c *CORS) unmarshalMaxAge(d *caddyfile.Dispenser) error {
+	var value string
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	age, err := caddy.ParseDuration(value)
+	if err != nil || age <= 0 {
+		return d.Errf("cors: max_age %q: want a duration such as 10m", value)
+	}
+	c.MaxAge = caddy.Duration(age)
+	return nil
+}
+
 // ranges spells out the word private_ranges, as Caddy's own matchers do.
 func ranges(args []string) []string {
 	var all []string
@@ -60,4 +127,7 @@ func ranges(args []string) []string {
 	return all
 }
 
-var _ caddyfile.Unmarshaler = (*RequestID)(nil)
+var (
+	_ caddyfile.Unmarshaler = (*RequestID)(nil)
+	_ caddyfile.Unmarshaler = (*CORS)(nil)
+)

@@ -13,7 +13,6 @@ package edge
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -101,10 +100,9 @@ func (h *RequestID) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	w.Header()[h.name] = values
 	caddyhttp.SetVar(r.Context(), varRequestID, id)
 	gateway.LogField(r, zap.String("request_id", id))
-	return next.ServeHTTP(&idWriter{
-		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		name:                  h.name, values: values,
-	}, r)
+	// An upstream that sends the header too, or a stored response that has
+	// another request's, is overruled.
+	return next.ServeHTTP(newHeadWriter(w, func(header http.Header) { header[h.name] = values }), r)
 }
 
 // given returns the id that the request came with if it may be taken.
@@ -139,37 +137,6 @@ func validID(s string) bool {
 		}
 	}
 	return true
-}
-
-// idWriter keeps the response's id the request's: an upstream that sends the
-// header too, or a stored response that has another request's, is overruled.
-type idWriter struct {
-	caddyhttp.ResponseWriterWrapper
-	name   string
-	values []string
-	wrote  bool
-}
-
-// WriteHeader is called for every header that is sent, 1xx and final.
-func (w *idWriter) WriteHeader(status int) {
-	w.Header()[w.name] = w.values
-	w.wrote = w.wrote || status >= http.StatusOK || status == http.StatusSwitchingProtocols
-	w.ResponseWriterWrapper.WriteHeader(status)
-}
-
-func (w *idWriter) Write(p []byte) (int, error) {
-	if !w.wrote {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriterWrapper.Write(p)
-}
-
-// ReadFrom keeps the way open for sendfile and splice.
-func (w *idWriter) ReadFrom(src io.Reader) (int64, error) {
-	if !w.wrote {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriterWrapper.ReadFrom(src)
 }
 
 var (

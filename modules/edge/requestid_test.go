@@ -106,7 +106,7 @@ func (s *statuses) WriteHeader(status int) {
 
 func TestRequestID_OverrulesEveryHeader(t *testing.T) {
 	rec := &statuses{ResponseWriter: httptest.NewRecorder()}
-	w := &idWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: rec}, name: "X-Request-Id", values: []string{"mine"}}
+	w := newHeadWriter(rec, func(h http.Header) { h["X-Request-Id"] = []string{"mine"} })
 	for _, status := range []int{103, 200} {
 		w.Header()["X-Request-Id"] = []string{"another"}
 		w.WriteHeader(status)

@@ -171,7 +171,7 @@ func TestHandler_Redis(t *testing.T) {
 		t.Errorf("with redis: %d %v", status, body)
 	}
 	server.Kill()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		status, body := probe(h, from("192.0.2.1:1"))
 		if body["redis"] == false {

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,8 +30,8 @@ func check(s *jsonschema.Schema, doc any) []Issue {
 	if err == nil {
 		return nil
 	}
-	verr, ok := err.(*jsonschema.ValidationError)
-	if !ok {
+	var verr *jsonschema.ValidationError
+	if !errors.As(err, &verr) {
 		return []Issue{{Message: "could not be validated"}}
 	}
 	c := collector{doc: doc}
