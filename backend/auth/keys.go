@@ -173,9 +173,10 @@ func (k *Keys) fresh(ctx context.Context, within time.Duration) error {
 	return k.reload(ctx)
 }
 
-// Run keeps up with the store until ctx ends. failed is told of each reading
-// that did not work; the keys then stay as they were.
-func (k *Keys) Run(ctx context.Context, failed func(error)) {
+// Run keeps up with the store until ctx ends, and rotates keys that have signed
+// for longer than maxAge; 0 leaves that to the operator. failed is told of each
+// attempt that did not work; the keys then stay as they were.
+func (k *Keys) Run(ctx context.Context, maxAge time.Duration, failed func(error)) {
 	tick := time.NewTicker(reloadEvery)
 	defer tick.Stop()
 	for {
@@ -183,11 +184,20 @@ func (k *Keys) Run(ctx context.Context, failed func(error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := k.fresh(ctx, reloadEvery/2); err != nil && ctx.Err() == nil {
+			if err := k.keepUp(ctx, maxAge); err != nil && ctx.Err() == nil {
 				failed(err)
 			}
 		}
 	}
+}
+
+func (k *Keys) keepUp(ctx context.Context, maxAge time.Duration) error {
+	if maxAge > 0 {
+		if _, err := k.RotateOlderThan(ctx, maxAge); err != nil {
+			return err
+		}
+	}
+	return k.fresh(ctx, reloadEvery/2)
 }
 
 // signing returns the key that signs and its id.
