@@ -70,6 +70,7 @@ func New(c Config) *Server {
 	s.userRoutes()
 	s.sessionRoutes()
 	s.letterRoutes()
+	s.exportRoutes()
 	s.healthRoutes()
 	return &Server{Handler: s.withCall(s.withBody(http.HandlerFunc(s.route))), s: s}
 }

@@ -45,7 +45,8 @@ func rootCommand(getenv func(string) string) *cobra.Command {
 		Use: "users", Short: "Fairway's user service",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(getenv), migrateCommand(getenv), adminCommand(getenv), jobsCommand(getenv), versionCommand())
+	root.AddCommand(serveCommand(getenv), migrateCommand(getenv), adminCommand(getenv), jobsCommand(getenv), keysCommand(getenv),
+		exportCommand(getenv), seedCommand(getenv), versionCommand())
 	return root
 }
 

@@ -42,6 +42,7 @@ type serveFlags struct {
 	registration   string
 	externalAPI    string
 	trustedProxies string
+	keyAge         time.Duration
 	drainDelay     time.Duration
 	publicURL      string
 	redisURL       string
@@ -61,6 +62,7 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.text(&f.registration, "registration", "USERS_REGISTRATION", "open", "who may create accounts: open or admin")
 	e.text(&f.externalAPI, "external-api", "USERS_EXTERNAL_API", "", "URL that /health also asks")
 	e.text(&f.trustedProxies, "trusted-proxies", "USERS_TRUSTED_PROXIES", "127.0.0.0/8,::1/128", "networks whose X-Forwarded-For is believed, comma-separated")
+	e.duration(&f.keyAge, "key-age", "USERS_KEY_AGE", 30*24*time.Hour, "how long a key signs tokens before the next one does; 0 leaves it to users keys rotate")
 	e.duration(&f.drainDelay, "drain-delay", "USERS_DRAIN_DELAY", 0, "how long a shutdown fails /ready before it stops accepting")
 	e.text(&f.redisURL, "redis-url", "USERS_REDIS_URL", "", "the gateways' Redis, where they hear of revoked tokens")
 	cmd.Flags().Lookup("redis-url").DefValue = "" // it may hold a password
@@ -118,7 +120,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 		return err
 	}
 	defer s.db.Close()
-	return s.run(ctx, listener, f.drainDelay)
+	return s.run(ctx, listener, f)
 }
 
 func (f *serveFlags) apiConfig() (api.Config, error) {
@@ -132,6 +134,9 @@ func (f *serveFlags) apiConfig() (api.Config, error) {
 	}
 	if u, err := url.Parse(f.externalAPI); f.externalAPI != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return c, fmt.Errorf("--external-api: must be an http or https URL, got %q", f.externalAPI)
+	}
+	if f.keyAge != 0 && f.keyAge < time.Hour {
+		return c, fmt.Errorf("--key-age: must be 0 or at least 1h, got %s", f.keyAge)
 	}
 	if u, err := url.Parse(f.publicURL); err != nil || u.Host == "" {
 		return c, fmt.Errorf("--public-url: must be a URL like https://www.example.com, got %q", f.publicURL)
@@ -203,10 +208,10 @@ func (f *serveFlags) accounts(db *sql.DB, keys *auth.Keys, log *slog.Logger) *au
 }
 
 // run serves until ctx ends, then lets what has begun come to its end.
-func (s *service) run(ctx context.Context, l net.Listener, drainDelay time.Duration) error {
+func (s *service) run(ctx context.Context, l net.Listener, f *serveFlags) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	go s.keys.Run(background, func(err error) { s.log.Warn("reading signing keys", "error", err) })
+	go s.keys.Run(background, f.keyAge, func(err error) { s.log.Warn("keeping up with signing keys", "error", err) })
 	if err := s.jobs.Start(background); err != nil {
 		return fmt.Errorf("starting jobs: %w", err)
 	}
@@ -228,7 +233,7 @@ func (s *service) run(ctx context.Context, l net.Listener, drainDelay time.Durat
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	return s.shutdown(srv, drainDelay)
+	return s.shutdown(srv, f.drainDelay)
 }
 
 // shutdown fails readiness, stops accepting, and waits for requests and then for

@@ -70,6 +70,11 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"redis":                {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--redis-url", "http://:hunter2@x"}, "--redis-url"},
 		"gateway's admin API":  {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--gateway-admin", "localhost:2019"}, `"localhost:2019"`},
 		"public URL":           {none, []string{"serve", "--public-url", "www"}, `"www"`},
+		"age of keys":          {none, []string{"serve", "--key-age", "1m"}, "1m"},
+		"rotation too soon":    {none, []string{"keys", "rotate", "--data", t.TempDir()}, "not published for long enough"},
+		"seed is no number":    {none, []string{"seed", "many", "--data", t.TempDir()}, `"many"`},
+		"export format":        {none, []string{"export", "--format", "xml", "--data", t.TempDir()}, `"xml"`},
+		"export since":         {none, []string{"export", "--since", "soon", "--data", t.TempDir()}, `"soon"`},
 		"mail sender":          {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--mail-from", "nobody"}, `"nobody"`},
 		"job state":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--state", "dead"}, `"dead"`},
 		"job limit":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--limit", "0"}, "--limit"},
@@ -121,6 +126,46 @@ func TestAdminCreate(t *testing.T) {
 	}
 }
 
+func TestKeysRotate(t *testing.T) {
+	for name, db := range map[string]sql.Config{"sqlite": {Dir: t.TempDir()}, "postgres": {URL: pgtest.Database(t)}} {
+		t.Run(name, func(t *testing.T) {
+			flags := []string{"--data", db.Dir, "--database-url", db.URL}
+			var before string
+			for range 2 {
+				code, stdout, stderr := users(env(), "", append([]string{"keys", "rotate", "--force"}, flags...)...)
+				if code != 0 || !strings.HasPrefix(stdout, `{"active":"`) || stdout == before {
+					t.Fatalf("exit %d, %s, %s", code, stdout, stderr)
+				}
+				before = stdout
+			}
+			code, stdout, stderr := users(env(), "", append([]string{"keys", "list"}, flags...)...)
+			if code != 0 || strings.Count(stdout, `"state":"retired"`) != 2 || strings.Count(stdout, `"state":"active"`) != 1 || strings.Contains(stdout, "private") {
+				t.Errorf("exit %d, %s, %s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestSeedAndExport(t *testing.T) {
+	for name, db := range map[string]sql.Config{"sqlite": {Dir: t.TempDir()}, "postgres": {URL: pgtest.Database(t)}} {
+		t.Run(name, func(t *testing.T) {
+			flags := []string{"--data", db.Dir, "--database-url", db.URL}
+			for range 2 { // the second thousand follows the first
+				if code, _, stderr := users(env(), "correct horse\n", append([]string{"seed", "1100", "--password-stdin"}, flags...)...); code != 0 {
+					t.Fatal(stderr)
+				}
+			}
+			code, stdout, stderr := users(env(), "", append([]string{"export"}, flags...)...)
+			if code != 0 || strings.Count(stdout, "\n") != 2201 {
+				t.Errorf("exit %d, %d lines, %s", code, strings.Count(stdout, "\n"), stderr)
+			}
+			if code, stdout, _ := users(env(), "", append([]string{"export", "--since", "2999-01-01", "--format", "ndjson"}, flags...)...); code != 0 || stdout != "" {
+				t.Errorf("exit %d, %s", code, stdout)
+			}
+		})
+	}
+}
+
 // startService serves on a free port. stop asks it to end and returns how it did.
 func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
 	t.Helper()
@@ -144,7 +189,7 @@ func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- s.run(ctx, l, 0)
+		ended <- s.run(ctx, l, f)
 		s.db.Close()
 	}()
 	return "http://" + l.Addr().String(), func() error {
