@@ -15,6 +15,7 @@ import (
 	_ "github.com/fairway-gateway/fairway/modules/gateway"
 	_ "github.com/fairway-gateway/fairway/modules/health"
 	_ "github.com/fairway-gateway/fairway/modules/jwtauth"
+	_ "github.com/fairway-gateway/fairway/modules/listener"
 	_ "github.com/fairway-gateway/fairway/modules/problem"
 	_ "github.com/fairway-gateway/fairway/modules/ratelimit"
 	_ "github.com/fairway-gateway/fairway/modules/resilience"
