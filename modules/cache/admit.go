@@ -22,6 +22,12 @@ type Rules struct {
 	// MaxBody is the size of the largest body that is stored, in bytes.
 	MaxBody int64
 
+	// ForceTTL, if not zero, replaces what responses say of their freshness.
+	ForceTTL int64
+
+	// SetCookie allows to store responses that set cookies.
+	SetCookie bool
+
 	// Statuses, if not empty, are the only ones that are stored.
 	Statuses map[int]bool
 }
@@ -54,7 +60,7 @@ const (
 // are the names of the fields that it varies on.
 func (r *Rules) Admit(q *Request, res *Response) (e *Entry, vary []string) {
 	d, targeted := responseDirectives(res.Header)
-	if q.Control.NoStore || !storableStatus(res.Status, &d) || !r.wanted(res.Status) || secret(res.Header) {
+	if q.Control.NoStore || !storableStatus(res.Status, &d) || !r.wanted(res.Status) || r.secret(res.Header) {
 		return nil, nil
 	}
 	if d.Malformed || d.Private || d.NoStore && !d.MustUnderstand {
@@ -162,6 +168,9 @@ func validatable(h http.Header) bool {
 // lifetime returns the freshness lifetime in milliseconds and whether the
 // origin gave it. RFC 9111, 4.2.1: the first of s-maxage, max-age, Expires.
 func (r *Rules) lifetime(res *Response, d *Directives, targeted bool) (ms int64, explicit bool) {
+	if r.ForceTTL > 0 && !d.NoCache && (heuristicStatus(res.Status) || d.Public) {
+		return r.ForceTTL, d.SMaxAge != absent || d.MaxAge != absent || d.Public
+	}
 	for _, seconds := range [...]int64{d.SMaxAge, d.MaxAge} {
 		if seconds != absent {
 			return 1000 * max(seconds, 0), true
@@ -234,8 +243,8 @@ func storableStatus(status int, d *Directives) bool {
 
 // secret tells whether a response is one person's by its nature, or one that
 // cannot be told from a fragment of something.
-func secret(h http.Header) bool {
-	return len(h["Set-Cookie"]) > 0 || len(h["Trailer"]) > 0 ||
+func (r *Rules) secret(h http.Header) bool {
+	return len(h["Set-Cookie"]) > 0 && !r.SetCookie || len(h["Trailer"]) > 0 ||
 		strings.HasPrefix(strings.ToLower(first(h["Content-Type"])), "text/event-stream")
 }
 

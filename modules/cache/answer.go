@@ -21,6 +21,9 @@ var outcomeValues = func() (v [len(outcomeText)]any) {
 func noteOutcome(r *http.Request, o outcome) {
 	outcomeCounters[o].Inc()
 	caddyhttp.SetVar(r.Context(), gateway.VarCacheStatus, outcomeValues[o])
+	if s, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && s != nil && s.Logs == nil {
+		return // there is no access log
+	}
 	gateway.LogField(r, zap.String("cache_status", outcomeText[o]))
 }
 

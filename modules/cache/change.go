@@ -70,7 +70,7 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	noteOutcome(r, outBypass)
 	x := h.newExchange(w, r, next)
 	uri := x.p.uri()
-	if r.Method == http.MethodPost && !isGRPC(r.Header) {
+	if r.Method == http.MethodPost && h.caches(r.Method) && !isGRPC(r.Header) {
 		return h.post(x, uri)
 	}
 	x.release()

@@ -25,15 +25,24 @@ type exchange struct {
 	p   place
 	buf []byte // of the key
 	now int64  // Unix milliseconds
+
+	body []byte // of a QUERY request
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{buf: make([]byte, 0, 512)} }}
 
 func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) *exchange {
+	return h.newExchangeWith(w, r, next, "")
+}
+
+// newExchangeWith is newExchange for a request whose body, digested, is part of
+// its key.
+func (h *Handler) newExchangeWith(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, body string) *exchange {
 	x := exchanges.Get().(*exchange)
 	buf := x.buf[:0]
 	*x = exchange{h: h, w: w, r: r, next: next, now: time.Now().UnixMilli()}
 	x.describe()
+	x.t.Body = body
 	x.buf, x.p.from, x.p.to = h.keys.Append(buf, &x.t, r.Header)
 	x.p.key = x.buf
 	x.p.primary = hashOf(x.buf)
@@ -73,9 +82,12 @@ func (x *exchange) describe() {
 		x.t.Identified, x.t.Issuer, x.t.Subject, x.t.TokenParam = true, id.Issuer, id.Subject, id.QueryParam
 	}
 	x.describeRewrite()
-	if len(x.h.KeyExtra) > 0 {
+	if x.h.IgnoreRequestControl {
+		x.q.Control = noDirectives
+	}
+	if len(x.h.Key.Values) > 0 {
 		repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-		for _, part := range x.h.KeyExtra {
+		for _, part := range x.h.Key.Values {
 			x.t.Extra = append(x.t.Extra, repl.ReplaceAll(part, ""))
 		}
 	}
@@ -176,7 +188,7 @@ func (x *exchange) fetch(stored *Entry, v Verdict, abandoned bool) error {
 // alone tells whether a request must not wait for others, nor others for it.
 func (x *exchange) alone(stored *Entry, v Verdict) bool {
 	h := x.r.Header
-	return x.r.Method != http.MethodGet || v.Why == WhyRequest || len(h["Range"]) > 0 ||
+	return x.r.Method == http.MethodHead || v.Why == WhyRequest || len(h["Range"]) > 0 ||
 		stored == nil && conditional(h)
 }
 

@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -65,6 +67,9 @@ func (f *fill) send() error {
 // stored response's validators take the place of the client's.
 func (x *exchange) request(ctx context.Context, f *fill) *http.Request {
 	r := x.r.WithContext(ctx)
+	if x.body != nil {
+		r.Body = io.NopCloser(bytes.NewReader(x.body)) // it may be sent again
+	}
 	if f.stored == nil {
 		return r
 	}
@@ -347,18 +352,25 @@ func (h *Handler) refresh(x *exchange, stored *Entry) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), time.Duration(h.FillTimeout))
 	bg := &exchange{h: h, next: x.next, q: x.q, t: x.t, p: x.p, now: x.now}
-	bg.q.Control = noDirectives
+	bg.q.Control, bg.body = noDirectives, x.body
 	bg.r = background(ctx, x.r)
 	go func() {
 		defer func() {
 			cancel()
 			<-h.refreshes
-			if err := recover(); err != nil && err != http.ErrAbortHandler {
+			if err := recover(); err != nil && !isAbort(err) {
 				panic(err)
 			}
 		}()
 		_ = bg.forward(stored, Verdict{Action: Validate, Why: WhyStale}, fl)
 	}()
+}
+
+// isAbort tells whether a panic is the way in which a handler ends a response
+// that broke off.
+func isAbort(recovered any) bool {
+	err, ok := recovered.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // background makes a request that outlives the one it is a copy of: with its own
@@ -370,7 +382,6 @@ func background(ctx context.Context, r *http.Request) *http.Request {
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	bg := r.Clone(ctx)
 	bg.Body = http.NoBody
-	bg.ContentLength = 0
 	if old == nil || server == nil {
 		return bg
 	}

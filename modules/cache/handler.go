@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,8 +80,31 @@ type Handler struct {
 	// or `must-revalidate`. Default: false, each user has their own.
 	Shared bool `json:"shared,omitempty"`
 
-	// Placeholders whose values become part of the key, such as a tenant.
-	KeyExtra []string `json:"key,omitempty"`
+	// What requests must have in common to share a response, beside scheme,
+	// host, path, query and user.
+	Key *Key `json:"key,omitempty"`
+
+	// Requests that go past the cache.
+	BypassRaw caddyhttp.RawMatcherSets `json:"bypass,omitempty" caddy:"namespace=http.matchers"`
+
+	// Methods whose responses are stored: GET (which stands for HEAD too), POST
+	// and QUERY. Default: all three, under the rules of HTTP.
+	Methods []string `json:"methods,omitempty"`
+
+	// The only status codes that are stored. Default: all that RFC 9111 allows.
+	Statuses []int `json:"statuses,omitempty"`
+
+	// Whether to take no notice of Cache-Control and Pragma in requests. This
+	// breaks RFC 9111, 5.2.1. Default: false.
+	IgnoreRequestControl bool `json:"ignore_request_control,omitempty"`
+
+	// How long responses that may be stored are fresh, whatever they say of it
+	// themselves. This breaks RFC 9111, 4.2.1. Default: 0, as they say.
+	ForceTTL caddy.Duration `json:"force_ttl,omitempty"`
+
+	// Whether to store responses with Set-Cookie, and to send the cookie to
+	// everybody who gets them. Default: false.
+	StoreSetCookie bool `json:"store_set_cookie,omitempty"`
 
 	// How long a request waits for the head of another's response to the same
 	// URL before it goes to the origin itself. Default: 5s; negative: not at all.
@@ -108,10 +132,33 @@ type Handler struct {
 	remote          *remote // nil without Redis
 	remoteKey       remoteKey
 	statusCollapsed []string
+	bypasses        caddyhttp.MatcherSets
 	lastScope       atomic.Pointer[scope]
 	started         sync.Once
 	refreshes       chan struct{}
 	logger          *zap.Logger
+}
+
+// Key says what requests must have in common to share a response.
+type Key struct {
+	// Values with placeholders, such as {http.auth.user.tenant}.
+	Values []string `json:"values,omitempty"`
+
+	// Headers and Cookies whose values count.
+	Headers []string `json:"headers,omitempty"`
+	Cookies []string `json:"cookies,omitempty"`
+
+	// QueryOnly are the only query parameters that count; QueryWithout are those
+	// that do not. At most one of both.
+	QueryOnly    []string `json:"query_only,omitempty"`
+	QueryWithout []string `json:"query_without,omitempty"`
+
+	// SortQuery makes the order of query parameters irrelevant.
+	SortQuery bool `json:"sort_query,omitempty"`
+
+	// IgnoreQuery and IgnoreHost leave them out altogether.
+	IgnoreQuery bool `json:"ignore_query,omitempty"`
+	IgnoreHost  bool `json:"ignore_host,omitempty"`
 }
 
 // L2 is what a cache keeps in Redis.
@@ -165,6 +212,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.setRules()
+	if err := h.loadBypass(ctx); err != nil {
+		return err
+	}
 	if err := gateway.RegisterMetrics(ctx, collectors()...); err != nil {
 		return err
 	}
@@ -210,6 +260,9 @@ func (h *Handler) setDefaults() {
 	if h.L2 == nil {
 		h.L2 = new(L2)
 	}
+	if h.Key == nil {
+		h.Key = new(Key)
+	}
 	setDefault(&h.L2.TTL, caddy.Duration(defaultL2TTL))
 	setDefault(&h.L2.MaxBody, defaultL2MaxBody)
 }
@@ -232,8 +285,60 @@ func (h *Handler) setRules() {
 		StaleIfError:         ms(h.StaleIfError),
 		Disconnected:         max(0, ms(h.StaleIfDisconnected)),
 		MaxBody:              h.MaxBody,
+		ForceTTL:             ms(h.ForceTTL),
+		SetCookie:            h.StoreSetCookie,
 	}
-	h.keys = KeyRules{Name: h.Name, Shared: h.Shared}
+	for _, status := range h.Statuses {
+		if h.rules.Statuses == nil {
+			h.rules.Statuses = make(map[int]bool)
+		}
+		h.rules.Statuses[status] = true
+	}
+	h.keys = h.Key.rules()
+	h.keys.Name, h.keys.Shared = h.Name, h.Shared
+}
+
+func (k *Key) rules() KeyRules {
+	rules := KeyRules{
+		Cookies: k.Cookies, SortQuery: k.SortQuery, IgnoreQuery: k.IgnoreQuery, IgnoreHost: k.IgnoreHost,
+		Params: set(k.QueryOnly), Without: set(k.QueryWithout),
+	}
+	for _, name := range k.Headers {
+		rules.Headers = append(rules.Headers, http.CanonicalHeaderKey(name))
+	}
+	return rules
+}
+
+// set returns a set of names, or nil if there are none.
+func set(names []string) map[string]bool {
+	if len(names) == 0 {
+		return nil
+	}
+	m := make(map[string]bool, len(names))
+	for _, name := range names {
+		m[name] = true
+	}
+	return m
+}
+
+func (h *Handler) loadBypass(ctx caddy.Context) error {
+	if len(h.BypassRaw) == 0 {
+		return nil
+	}
+	mods, err := ctx.LoadModule(h, "BypassRaw")
+	if err != nil {
+		return fmt.Errorf("cache: bypass: %w", err)
+	}
+	if err := h.bypasses.FromInterface(mods); err != nil {
+		return fmt.Errorf("cache: bypass: %w", err)
+	}
+	return nil
+}
+
+// caches tells whether responses to a method are stored.
+func (h *Handler) caches(method string) bool {
+	return len(h.Methods) == 0 || slices.Contains(h.Methods, method) ||
+		method == http.MethodHead && slices.Contains(h.Methods, http.MethodGet)
 }
 
 func ms(d caddy.Duration) int64 { return time.Duration(d).Milliseconds() }
@@ -249,6 +354,7 @@ func (h *Handler) Validate() error {
 		{"ttl", h.TTL},
 		{"stale_while_revalidate", h.StaleWhileRevalidate},
 		{"stale_if_error", h.StaleIfError},
+		{"force_ttl", h.ForceTTL},
 		{"hit_for_miss", h.HitForMiss},
 		{"fill_timeout", h.FillTimeout},
 		{"l2: ttl", h.L2.TTL},
@@ -270,6 +376,31 @@ func (h *Handler) Validate() error {
 		return fmt.Errorf("cache: tags_header is no field name: %q", h.TagsHeader)
 	case h.L2.MaxBody < 1:
 		return fmt.Errorf("cache: l2: max_body must be at least 1 byte, got %d", h.L2.MaxBody)
+	case h.ForceTTL > 0 && h.TTL > 0:
+		return errors.New("cache: ttl and force_ttl exclude each other")
+	}
+	return h.validateLists()
+}
+
+func (h *Handler) validateLists() error {
+	for _, m := range h.Methods {
+		if m != http.MethodGet && m != http.MethodPost && m != methodQuery {
+			return fmt.Errorf("cache: methods: only GET, POST and QUERY can be stored, got %q", m)
+		}
+	}
+	for _, status := range h.Statuses {
+		if status < 200 || status > 599 {
+			return fmt.Errorf("cache: statuses: %d is no final status code", status)
+		}
+	}
+	for _, name := range slices.Concat(h.Key.Headers, h.Key.Cookies) {
+		if !isToken(name) {
+			return fmt.Errorf("cache: key: %q is no name of a header or cookie", name)
+		}
+	}
+	k := h.Key
+	if len(k.QueryOnly) > 0 && len(k.QueryWithout) > 0 || k.IgnoreQuery && (k.SortQuery || len(k.QueryOnly)+len(k.QueryWithout) > 0) {
+		return errors.New("cache: key: query only, query without and query off exclude each other")
 	}
 	return nil
 }
@@ -299,25 +430,44 @@ func (h *Handler) start() {
 // ServeHTTP answers from the cache or through it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.started.Do(h.start)
-	switch {
-	case r.Header["Upgrade"] != nil || r.Method == http.MethodConnect:
+	if r.Header["Upgrade"] != nil || r.Method == http.MethodConnect {
 		return next.ServeHTTP(w, r)
-	case r.Method == http.MethodGet, r.Method == http.MethodHead:
-		if preconditioned(r.Header) {
-			return h.bypass(w, r, next, WhyBypass)
-		}
-		return h.newExchange(w, r, next).serveCached()
-	case safe(r.Method):
+	}
+	if !safe(r.Method) {
+		return h.change(w, r, next)
+	}
+	if !h.caches(r.Method) {
 		return h.bypass(w, r, next, WhyMethod)
 	}
-	return h.change(w, r, next)
+	if preconditioned(r.Header) {
+		return h.bypass(w, r, next, WhyBypass)
+	}
+	if past, err := h.bypassed(r); err != nil {
+		return err
+	} else if past {
+		return h.bypass(w, r, next, WhyBypass)
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return h.newExchange(w, r, next).serveCached()
+	case methodQuery:
+		return h.query(w, r, next)
+	}
+	return h.bypass(w, r, next, WhyMethod)
+}
+
+func (h *Handler) bypassed(r *http.Request) (bool, error) {
+	if len(h.bypasses) == 0 {
+		return false, nil
+	}
+	return h.bypasses.AnyMatchWithError(r)
 }
 
 // safe lists the methods that change nothing; all others may, known or not.
 // RFC 9111, 4.4; RFC 9110, 9.2.1.
 func safe(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "QUERY", "PROPFIND", "REPORT", "SEARCH":
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, methodQuery, "PROPFIND", "REPORT", "SEARCH":
 		return true
 	}
 	return false

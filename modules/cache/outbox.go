@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -114,7 +115,7 @@ func (m *remote) send(batch []Purge) error {
 			return leaveMark.Run(ctx, m.redis.Client(), keys, string(p.Kind), p.Target, ttl,
 				m.channel(), string(payload), maxPrefixes).Err()
 		})
-		if err != nil && err != redis.Nil {
+		if err != nil && !errors.Is(err, redis.Nil) {
 			m.outbox.done(i)
 			return err
 		}

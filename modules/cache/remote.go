@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -220,7 +221,7 @@ func (m *remote) ask(ctx context.Context, key []byte, uri string) (*found, error
 			now = p.Time(ctx)
 			return nil
 		})
-		if err == redis.Nil { // a mark is absent
+		if errors.Is(err, redis.Nil) { // a mark is absent
 			return nil
 		}
 		return err
@@ -287,7 +288,7 @@ func (m *remote) tagsGone(ctx context.Context, uri string, r *record) (bool, err
 			}
 			return nil
 		})
-		if err == redis.Nil {
+		if errors.Is(err, redis.Nil) {
 			return nil
 		}
 		return err

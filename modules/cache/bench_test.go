@@ -1,0 +1,139 @@
+package cache
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// sink is a response writer that keeps nothing.
+type sink struct {
+	header http.Header
+	status int
+	n      int
+}
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(status int)      { s.status = status }
+func (s *sink) Write(p []byte) (int, error) { s.n += len(p); return len(p), nil }
+
+// runner serves one prepared request again and again.
+type runner struct {
+	w *sink
+	r *http.Request
+	h caddyhttp.MiddlewareHandler
+	n caddyhttp.Handler
+}
+
+func newRunner(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) *runner {
+	w := &sink{header: make(http.Header)}
+	r, _ := http.NewRequest("GET", "http://api.example/users/me?page=1", nil)
+	for name, v := range map[string]string{"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "bench/1", "X-Request-Id": "1"} {
+		r.Header.Set(name, v)
+	}
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
+	return &runner{w, r, h, next}
+}
+
+func (b *runner) serve(tb testing.TB) {
+	clear(b.w.header)
+	b.w.header["Server"] = []string{"Caddy"}
+	if err := b.h.ServeHTTP(b.w, b.r, b.n); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func origin(body string) caddyhttp.Handler {
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		h := w.Header()
+		h.Set("Cache-Control", "max-age=100000000")
+		h.Set("Content-Type", "text/plain")
+		h.Set("Date", "Sun, 22 Nov 2026 21:00:00 GMT")
+		h.Set("Etag", `"abc"`)
+		_, err := w.Write([]byte(body))
+		return err
+	})
+}
+
+func respond(body string) caddyhttp.MiddlewareHandler {
+	return caddyhttp.StaticResponse{Body: body, Headers: http.Header{"Content-Type": {"text/plain"}}}
+}
+
+func TestHit_AllocatesLittleMoreThanRespond(t *testing.T) {
+	body := strings.Repeat("x", 1000)
+	h, _, err := provision(t, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cached, static := newRunner(h, origin(body)), newRunner(respond(body), nil)
+	cached.serve(t)
+	a := testing.AllocsPerRun(1000, func() { cached.serve(t) })
+	b := testing.AllocsPerRun(1000, func() { static.serve(t) })
+	if a > b+5 {
+		t.Errorf("a hit makes %v allocations, respond %v; want at most 5 more", a, b)
+	}
+}
+
+func BenchmarkHandler_Hit(b *testing.B) {
+	for _, size := range []int{1 << 10, 100 << 10} {
+		body := strings.Repeat("x", size)
+		h := &Handler{Name: fmt.Sprintf("bench-%d", size)}
+		ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := h.Provision(ctx); err != nil {
+			b.Fatal(err)
+		}
+		defer h.Cleanup()
+		for name, r := range map[string]*runner{"cache": newRunner(h, origin(body)), "respond": newRunner(respond(body), nil)} {
+			b.Run(fmt.Sprintf("%s/size=%d", name, size), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					r.serve(b)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkMemory_Entry reports what an entry costs beyond its body, key and
+// header bytes.
+func BenchmarkMemory_Entry(b *testing.B) {
+	const n = 200_000
+	rules := Rules{MaxBody: 1 << 20}
+	q := NewRequest("GET", http.Header{}, false)
+	for b.Loop() {
+		s := newStore(4 << 30)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		payload := 0
+		for i := range n {
+			res := Response{Status: 200, Answered: 1795384200000, Header: http.Header{
+				"Cache-Control": {"max-age=100000000"}, "Content-Type": {"text/plain"}, "Content-Length": {"10"},
+				"Date": {"Sun, 22 Nov 2026 21:00:00 GMT"}, "Etag": {fmt.Sprintf(`"%d"`, i)},
+			}}
+			e, _ := rules.Admit(&q, &res)
+			key := fmt.Appendf(nil, "bench\nsrv0\nhttp:api.example/items/%d", i)
+			p := place{key: key, primary: hashOf(key), from: 16, to: len(key)}
+			p.settle(nil, nil)
+			p.full, p.variant = p.key, p.primary
+			label(e, &p, nil)
+			e = e.withBody([]byte("0123456789"))
+			payload += len(e.key) + len(e.head) + len(e.body)
+			s.put(&p, e, 64)
+		}
+		s.memory.otter.CleanUp()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric((float64(after.HeapAlloc-before.HeapAlloc)-float64(payload))/n, "B/entry")
+		runtime.KeepAlive(s)
+		_ = s.Destruct()
+	}
+}
