@@ -186,6 +186,28 @@ func TestTokenCache_KeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
+// Two handlers may share verified tokens while their key sets are refreshed at
+// different times.
+func TestVerifier_SharedCacheAsksItsOwnKeySet(t *testing.T) {
+	now := time.Now()
+	old := verifierFor(t, jwks(jwkOf("1", "", testKeys().ec)), "ES256")
+	rotated := verifierFor(t, jwks(jwkOf("2", "", testKeys().otherEC)), "ES256")
+	same := verifierFor(t, jwks(jwkOf("2", "", testKeys().otherEC), jwkOf("1", "", testKeys().ec)), "ES256")
+	rotated.cache, same.cache = old.cache, old.cache
+	token := tokenBy(t, "ES256", "1", now, time.Hour)
+	for range 2 {
+		if got := old.Verify(token, now); got.Reason != ReasonOK {
+			t.Fatalf("where the key is: %v", got.Reason)
+		}
+		if got := rotated.Verify(token, now); got.Reason != ReasonKey {
+			t.Errorf("where the key is gone: %v, want key", got.Reason)
+		}
+		if got := same.Verify(token, now); got.Reason != ReasonOK || !got.Cached {
+			t.Errorf("where the key is, read anew: %+v, want ok out of the cache", got)
+		}
+	}
+}
+
 func TestTokenCache_NilTakesNothing(t *testing.T) {
 	var c *tokenCache
 	k := keyOf("x")

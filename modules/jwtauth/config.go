@@ -215,6 +215,9 @@ func (c *Config) checkSources() error {
 		if slices.ContainsFunc(c.Sources[:i], func(o Source) bool { return o.In == s.In && o.Name == s.Name }) {
 			return fmt.Errorf("from %s %s: given twice", s.In, s.Name)
 		}
+		if s.In == "header" && headerRules(c.Headers).match(s.Name) {
+			return fmt.Errorf("from header %s: the field is also to carry a claim, so what clients send in it is removed", s.Name)
+		}
 	}
 	return nil
 }

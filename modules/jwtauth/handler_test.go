@@ -425,6 +425,7 @@ func TestHandler_RefusesConfigs(t *testing.T) {
 		{fileIssuer(t) + "from body token", `from "body": must be header, cookie or query`},
 		{fileIssuer(t) + "from cookie a b", "a scheme is for headers only"},
 		{fileIssuer(t) + "from cookie a\nfrom cookie a", "from cookie a: given twice"},
+		{fileIssuer(t) + "from header X-User\nheader x_user sub", "from header X-User: the field is also to carry a claim"},
 		{fileIssuer(t) + "placeholder id sub", `placeholder "id"`},
 		{fileIssuer(t) + "cache_size 10KiB", "cache_size: must be at least 1MiB"},
 		{fileIssuer(t) + "cache_size big", `cache_size: "big" is not a size`},

@@ -23,8 +23,9 @@ type headerRules []HeaderRule
 
 // forbiddenHeaders would break the request or the authentication behind.
 var forbiddenHeaders = []string{
-	"Authorization", "Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Te",
-	"Trailer", "Transfer-Encoding", "Upgrade",
+	"Authorization", "Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive",
+	"Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade",
 }
 
 func (rules headerRules) check() error {

@@ -23,8 +23,7 @@ const (
 	minRSAExponent = 65537
 )
 
-// key verifies signatures. It is immutable; the same key keeps its address over
-// refreshes of its set, so that cached tokens know their key is still there.
+// key verifies signatures. It is immutable.
 type key struct {
 	kid      string
 	alg      string // the one algorithm it may be used with, or "" for any of its type

@@ -10,7 +10,14 @@ import (
 // snapshot is one state of a key set. It is immutable.
 type snapshot struct {
 	keys       []*key
-	generation uint64
+	generation uint64 // unique in this process
+}
+
+// generations counts snapshots.
+var generations atomic.Uint64
+
+func newSnapshot(keys []*key) *snapshot {
+	return &snapshot{keys: keys, generation: generations.Add(1)}
 }
 
 // candidates are the keys a token may have been signed with. A kid picks the
@@ -32,7 +39,11 @@ func (s *snapshot) candidates(h *tokenHeader, a *algorithm) []*key {
 // maxCandidates bounds the signature checks that one token can cause.
 const maxCandidates = 8
 
-func (s *snapshot) holds(k *key) bool { return slices.Contains(s.keys, k) }
+// holds reports whether a key is there. Keys are the same if kid, algorithm and
+// material are.
+func (s *snapshot) holds(k *key) bool {
+	return slices.ContainsFunc(s.keys, func(have *key) bool { return have.print == k.print })
+}
 
 // keySet is the keys of one issuer. Verification reads it without a lock; one
 // goroutine, the refresher, replaces what it holds.
@@ -46,7 +57,7 @@ type keySet struct {
 // fixedKeySet holds inline keys.
 func fixedKeySet(keys ...*key) *keySet {
 	s := new(keySet)
-	s.current.Store(&snapshot{keys: keys, generation: 1})
+	s.current.Store(newSnapshot(keys))
 	return s
 }
 
@@ -68,35 +79,21 @@ func (s *keySet) await() <-chan struct{} {
 	return s.refresher.await()
 }
 
-// replace installs keys after a successful fetch. A key that was there before
-// keeps its identity. It reports whether anything changed.
+// replace installs keys after a successful fetch and reports whether they are
+// others than before.
 func (s *keySet) replace(keys []*key, until instant) bool {
-	old := s.current.Load()
 	s.until.Store(int64(until))
-	if old == nil {
-		s.current.Store(&snapshot{keys: keys, generation: 1})
-		return true
+	if old := s.current.Load(); old != nil && len(old.keys) == len(keys) && !slices.ContainsFunc(keys, func(k *key) bool { return !old.holds(k) }) {
+		return false
 	}
-	changed := len(keys) != len(old.keys)
-	for i, k := range keys {
-		at := slices.IndexFunc(old.keys, func(o *key) bool { return o.print == k.print })
-		if at < 0 {
-			changed = true
-			continue
-		}
-		keys[i] = old.keys[at]
-	}
-	if changed {
-		s.current.Store(&snapshot{keys: keys, generation: old.generation + 1})
-	}
-	return changed
+	s.current.Store(newSnapshot(keys))
+	return true
 }
 
 // keySetState is what operators see of a key set.
 type keySetState struct {
 	Source      string     `json:"source"`
 	Keys        []keyState `json:"keys"`
-	Generation  uint64     `json:"generation"`
 	Fetched     *time.Time `json:"fetched,omitempty"`
 	AgeSeconds  float64    `json:"age_seconds,omitempty"`
 	NextRefresh *time.Time `json:"next_refresh,omitempty"`
@@ -117,7 +114,6 @@ type keyState struct {
 func (s *keySet) state() keySetState {
 	st := keySetState{Source: "inline", Keys: []keyState{}}
 	if snap := s.current.Load(); snap != nil {
-		st.Generation = snap.generation
 		for _, k := range snap.keys {
 			st.Keys = append(st.Keys, keyState{KID: k.kid, Algorithm: k.alg, Type: k.kty + " " + k.describe(), Fingerprint: k.print})
 		}

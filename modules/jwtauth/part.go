@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,9 +68,9 @@ func (ic *IssuerConfig) describeSource() string {
 	case ic.JWKSFile != "":
 		return ic.JWKSFile
 	case ic.JWKSURL != "":
-		return ic.JWKSURL
+		return withoutQuery(ic.JWKSURL)
 	default:
-		return ic.metadataURL()
+		return withoutQuery(ic.metadataURL())
 	}
 }
 
@@ -161,6 +163,9 @@ func (a *revokeArgs) revocation(now time.Time, issuers []string) (revocation, er
 	}
 	if a.Issuer == "" && len(issuers) == 1 {
 		a.Issuer = issuers[0]
+	}
+	if a.Issuer != "" && !slices.Contains(issuers, a.Issuer) {
+		return revocation{}, fmt.Errorf("iss %q is no issuer of this gateway; it knows %q", a.Issuer, issuers)
 	}
 	rev := revocation{issuer: a.Issuer, jti: a.TokenID, sub: a.Subject}
 	var err error

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
@@ -43,7 +42,7 @@ func logger() *zap.Logger { return caddy.Log().Named("fairway.jwt_auth") }
 func openKeySet(id keySetID, src source, allowed allowlist) (*keySet, error) {
 	seed := findKeys(id)
 	v, _, err := keySetPool.LoadOrNew(id, func() (caddy.Destructor, error) {
-		label := sourceLabel(src)
+		label := src.String()
 		s := &keySet{refresher: &refresher{
 			source: src, label: label, allowed: allowed, cadence: id.cadence,
 			logger: logger(), metrics: newFetchMetrics(label),
@@ -67,17 +66,6 @@ func findKeys(id keySetID) (found *keySet) {
 		return found == nil
 	})
 	return found
-}
-
-// sourceLabel names a source in metrics: a URL without its query, which may
-// hold a secret.
-func sourceLabel(s source) string {
-	u, err := url.Parse(s.String())
-	if err != nil || u.Scheme == "" {
-		return s.String()
-	}
-	u.RawQuery = ""
-	return u.Redacted()
 }
 
 // inherit takes over keys, and how old they are.

@@ -58,6 +58,8 @@ type revocationStore struct {
 	saving sync.Mutex // one writer to storage at a time
 	unsent bool       // storage lacks something; guarded by saving
 
+	compared int64 // size of the list in Redis when it was last looked at; for keep alone
+
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	unsub  func()
@@ -315,8 +317,8 @@ func (s *revocationStore) keep(ctx context.Context) {
 	}
 }
 
-// compare resyncs if Redis holds another number of revocations than this node,
-// for a message can be lost without the connection being so.
+// compare resyncs if Redis holds another number of entries than last time, for a
+// message can be lost without the connection being so.
 func (s *revocationStore) compare(ctx context.Context, now time.Time) {
 	if s.redis == nil || !s.redis.Up() {
 		return
@@ -326,8 +328,8 @@ func (s *revocationStore) compare(ctx context.Context, now time.Time) {
 	old := strconv.FormatInt(now.Add(-maxLeeway).Unix(), 10)
 	s.redis.Client().ZRemRangeByScore(ctx, revokedKey, "-inf", "("+old)
 	n, err := s.redis.Client().ZCard(ctx, revokedKey).Result()
-	tokens, subjects := s.sizes()
-	if err == nil && n != int64(tokens+subjects) {
+	if err == nil && n != s.compared {
+		s.compared = n
 		s.resync(ctx)
 	}
 }

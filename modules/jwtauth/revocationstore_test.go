@@ -102,6 +102,7 @@ func TestRevoke_Arguments(t *testing.T) {
 		{map[string]any{"jti": "a", "exp": 1.5}, `until "1.5" is not a time`},
 		{map[string]any{"jti": "a", "exp": 1000}, "expired at 1000 already"},
 		{map[string]any{"sub": "a", "not_before": -5}, `not_before "-5"`},
+		{map[string]any{"iss": "https://typo.example", "jti": "a"}, `iss "https://typo.example" is no issuer of this gateway; it knows ["https://idp.example"]`},
 		{map[string]any{"token": "x"}, "token is not a token"},
 		{map[string]any{"token": expired}, "expired at 1001 already"},
 		{map[string]any{"token": noID}, "has no jti"},

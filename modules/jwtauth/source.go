@@ -73,7 +73,7 @@ type urlSource struct {
 	etag   string
 }
 
-func (u *urlSource) String() string { return u.url }
+func (u *urlSource) String() string { return withoutQuery(u.url) }
 
 func (u *urlSource) forget() { u.etag = "" }
 
@@ -95,7 +95,7 @@ type discoverySource struct {
 	keys   urlSource
 }
 
-func (d *discoverySource) String() string { return d.url }
+func (d *discoverySource) String() string { return withoutQuery(d.url) }
 
 func (d *discoverySource) forget() { d.keys.forget() }
 
@@ -106,14 +106,14 @@ func (d *discoverySource) fetch(ctx context.Context) (document, error) {
 	}
 	members, err := decodeObject(metadata.body)
 	if err != nil {
-		return document{}, fmt.Errorf("metadata at %q: %w", d.url, err)
+		return document{}, fmt.Errorf("metadata at %q: %w", d, err)
 	}
 	if members["issuer"] != d.issuer { // OpenID Connect Discovery 1.0, 4.3
-		return document{}, fmt.Errorf("metadata at %q is of another issuer than %q", d.url, d.issuer)
+		return document{}, fmt.Errorf("metadata at %q is of another issuer than %q", d, d.issuer)
 	}
 	keys, _ := members["jwks_uri"].(string)
 	if err := checkURL(keys); err != nil {
-		return document{}, fmt.Errorf("metadata at %q: jwks_uri: %w", d.url, err)
+		return document{}, fmt.Errorf("metadata at %q: jwks_uri: %w", d, err)
 	}
 	if d.keys.url != keys {
 		d.keys = urlSource{url: keys, client: d.client}
@@ -146,6 +146,16 @@ func checkURL(s string) error {
 	default:
 		return fmt.Errorf("%q must be https (http only to loopback)", s)
 	}
+}
+
+// withoutQuery is a URL as operators may see it: the query may hold a secret.
+func withoutQuery(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "(malformed URL)"
+	}
+	u.RawQuery = ""
+	return u.Redacted()
 }
 
 func isLoopback(host string) bool {
@@ -185,7 +195,10 @@ func get(ctx context.Context, client *http.Client, address, etag string) (docume
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return document{}, "", err
+		if wrapped := new(url.Error); errors.As(err, &wrapped) {
+			err = wrapped.Err // without the URL, whose query may hold a secret
+		}
+		return document{}, "", fmt.Errorf("GET %q: %w", withoutQuery(address), err)
 	}
 	defer resp.Body.Close()
 	doc := document{lifetime: lifetime(resp.Header)}
@@ -194,10 +207,10 @@ func get(ctx context.Context, client *http.Client, address, etag string) (docume
 		doc.unchanged = true
 		return doc, etag, nil
 	case resp.StatusCode != http.StatusOK:
-		return document{}, "", fmt.Errorf("GET %q: status %d", address, resp.StatusCode)
+		return document{}, "", fmt.Errorf("GET %q: status %d", withoutQuery(address), resp.StatusCode)
 	}
 	if doc.body, err = readDocument(resp.Body); err != nil {
-		return document{}, "", fmt.Errorf("GET %q: %w", address, err)
+		return document{}, "", fmt.Errorf("GET %q: %w", withoutQuery(address), err)
 	}
 	return doc, resp.Header.Get("ETag"), nil
 }
