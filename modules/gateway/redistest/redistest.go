@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -58,7 +60,12 @@ func (s *Server) Restart() {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "no",
 	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
+	s.run(exec.Command("redis-server", args...))
+}
+
+func (s *Server) run(cmd *exec.Cmd) {
+	s.tb.Helper()
+	s.cmd = cmd
 	// The server must not outlive a test process that is killed.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -67,6 +74,22 @@ func (s *Server) Restart() {
 	if err := s.await(); err != nil {
 		s.tb.Fatalf("redis-server on %s: %v", s.Addr(), err)
 	}
+}
+
+// startSentinel starts a Sentinel, which keeps its config in a file.
+func startSentinel(tb testing.TB, master *Server) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, port: freePort(tb), dir: tb.TempDir()}
+	tb.Cleanup(s.Kill)
+	file := filepath.Join(s.dir, "sentinel.conf")
+	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor %s 127.0.0.1 %d 2\n"+
+		"sentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %s 3000\n",
+		s.port, s.dir, sentinelName, master.port, sentinelName, sentinelName)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	s.run(exec.Command("redis-server", file, "--sentinel"))
+	return s
 }
 
 func (s *Server) await() error {
