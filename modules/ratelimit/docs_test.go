@@ -1,0 +1,159 @@
+package ratelimit
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+)
+
+func init() {
+	// The order that package modules gives it.
+	httpcaddyfile.RegisterDirectiveOrder("rate_limit", httpcaddyfile.Before, "encode")
+}
+
+func files(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no files %s: %v", pattern, err)
+	}
+	return found
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// adapt turns a config file into Caddy's JSON; warnings are errors.
+func adapt(t *testing.T, file string) []byte {
+	t.Helper()
+	text := read(t, file)
+	if strings.HasSuffix(file, ".json") {
+		return []byte(text)
+	}
+	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
+	out, warnings, err := adapter.Adapt([]byte(text), map[string]any{"filename": file})
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	for _, w := range warnings {
+		if !strings.Contains(w.Message, "not formatted") {
+			t.Errorf("%s: %v", file, w)
+		}
+	}
+	return out
+}
+
+// handlerIn finds the JSON of the first rate_limit handler in a config.
+func handlerIn(v any) json.RawMessage {
+	switch v := v.(type) {
+	case map[string]any:
+		if v["handler"] == "rate_limit" {
+			delete(v, "handler")
+			raw, _ := json.Marshal(v)
+			return raw
+		}
+		for _, member := range v {
+			if raw := handlerIn(member); raw != nil {
+				return raw
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if raw := handlerIn(item); raw != nil {
+				return raw
+			}
+		}
+	}
+	return nil
+}
+
+func handlerOf(t *testing.T, file string) (*node, *Handler) {
+	t.Helper()
+	var config any
+	if err := json.Unmarshal(adapt(t, file), &config); err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t, "")
+	h, err := n.loadJSON(string(handlerIn(config)))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return n, h
+}
+
+func validate(t *testing.T, file string) {
+	t.Helper()
+	var config caddy.Config
+	if err := caddy.StrictUnmarshalJSON(adapt(t, file), &config); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	config.Admin = &caddy.AdminConfig{Disabled: true}
+	if err := caddy.Validate(&config); err != nil {
+		t.Errorf("%s: %v", file, err)
+	}
+}
+
+// The page shows only Caddyfiles that lie in testdata, and all of them.
+func TestDocs_CaddyfilesLoad(t *testing.T) {
+	page := read(t, "../../docs/rate_limit.md")
+	shown := files(t, "testdata/docs/*.caddyfile")
+	for _, file := range shown {
+		validate(t, file)
+		if !strings.Contains(page, "```caddyfile\n"+read(t, file)+"```") {
+			t.Errorf("%s is not shown in docs/rate_limit.md", file)
+		}
+	}
+	if n := strings.Count(page, "```caddyfile\n"); n != len(shown) {
+		t.Errorf("docs/rate_limit.md shows %d Caddyfiles, testdata/docs has %d", n, len(shown))
+	}
+}
+
+func TestCaddyRateLimit_ItsDocumentedConfigsLoad(t *testing.T) {
+	for _, file := range append(files(t, "testdata/caddy-ratelimit/*.caddyfile"), files(t, "testdata/caddy-ratelimit/*.json")...) {
+		validate(t, file)
+	}
+}
+
+func TestCaddyRateLimit_ItsExampleBehaves(t *testing.T) {
+	for _, file := range []string{"testdata/caddy-ratelimit/two-zones.caddyfile", "testdata/caddy-ratelimit/two-zones.json"} {
+		n, h := handlerOf(t, file)
+		if got := statuses(3, h, "/"); got != "200 200 429" {
+			t.Errorf("%s: %s, want 2 per client", file, got)
+		}
+		if a := get(h, "/"); a.vars["fairway.rate_limit_zone"] != "dynamic_example" {
+			t.Errorf("%s: the zone that refused is %v", file, a.vars["fairway.rate_limit_zone"])
+		}
+		static := h.zones[0]
+		if static.name != "static_example" {
+			static = h.zones[1]
+		}
+		admitted := 0
+		for range 200 {
+			a := &ask{key: KeyOf("static"), text: "static", set: static.base, cost: 1, bounds: static.bounds}
+			if static.limiter.take(t.Context(), a).ok {
+				admitted++
+			}
+		}
+		if admitted != 98 {
+			t.Errorf("%s: static_example admitted %d more, want 98", file, admitted)
+		}
+		if z := h.zones[0]; z.onEmpty != emptyShare {
+			t.Error("an empty key is not shared, as caddy-ratelimit does")
+		}
+		n.close() // the next one has zones of the same names
+	}
+}
