@@ -56,7 +56,7 @@ func main() {
 	flag.DurationVar(&o.Duration, "duration", 5*time.Second, "length of one measurement")
 	flag.DurationVar(&o.Warmup, "warmup", 2*time.Second, "load before each measurement")
 	flag.IntVar(&o.Connections, "connections", 64, "connections of the load generator")
-	flag.BoolVar(&o.Short, "short", false, "one round of half a second: checks that everything runs, measures nothing")
+	flag.BoolVar(&o.Short, "short", false, "one round of a quarter second: checks that everything runs, measures nothing")
 	flag.StringVar(&o.Scenarios, "scenarios", "", "regular expression for the names of the scenarios to run (default all)")
 	flag.StringVar(&o.Results, "results", "test/bench/results", "folder for the Markdown and JSON tables")
 	flag.StringVar(&o.Fairway, "fairway", "", "gateway program to measure (default: built from ./cmd/fairway)")
@@ -71,7 +71,7 @@ func main() {
 		return
 	}
 	if o.Short {
-		o.Rounds, o.Duration, o.Warmup = 1, 500*time.Millisecond, 200*time.Millisecond
+		o.Rounds, o.Duration, o.Warmup = 1, 250*time.Millisecond, 100*time.Millisecond
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
