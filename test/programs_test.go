@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
 )
 
 // binFolder names a folder with programs to use instead of building them:
@@ -39,7 +41,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(buildDir)
-	return m.Run()
+	return pgtest.Main(m)
 }
 
 var (
@@ -48,6 +50,9 @@ var (
 	})
 	buildUsers = sync.OnceValues(func() (string, error) {
 		return build("users", "build", "-o")
+	})
+	buildRunner = sync.OnceValues(func() (string, error) {
+		return build("run", "build", "-o")
 	})
 	buildBuilder = sync.OnceValues(func() (string, error) {
 		return build("build", "build", "-o")
@@ -60,6 +65,9 @@ func fairway(t testing.TB) string { return program(t, buildFairway) }
 
 // users is the path of the user service's program.
 func users(t testing.TB) string { return program(t, buildUsers) }
+
+// runner is the path of the program behind `make run`.
+func runner(t testing.TB) string { return program(t, buildRunner) }
 
 // builder is the path of the program that reads xcaddy.toml.
 func builder(t testing.TB) string { return program(t, buildBuilder) }
