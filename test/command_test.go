@@ -86,7 +86,7 @@ func TestCommand_GatewayMistakes(t *testing.T) {
 			"{\n\tadmin off\n\tfairway {\n\t\tredis redis://127.0.0.1:port\n\t}\n}\n", []string{"redis", "port"},
 		},
 		"a port in use": {
-			"{\n\tadmin off\n}\nhttp://127.0.0.1:" + port(taken.Addr().String()) + " {\n\tbind 127.0.0.1\n\trespond ok\n}\n",
+			"{\n\tadmin off\n}\nhttp://:" + port(taken.Addr().String()) + " {\n\tbind keep/127.0.0.1\n\trespond ok\n}\n",
 			[]string{taken.Addr().String(), "address already in use"},
 		},
 	} {

@@ -21,6 +21,7 @@ func reloadConfig(o *origin, dead *deadEnd, version int) string {
 {
 	admin {$FAIRWAY_ADMIN}
 	grace_period 30s
+	default_bind keep/{$FAIRWAY_BIND}
 }
 {$FAIRWAY_LISTEN} {
 	header X-Config VERSION
@@ -82,10 +83,12 @@ func TestReload_UnderLoadKeepsEverything(t *testing.T) {
 	const workers = 4
 	load := startTraffic(t, workers, func(worker, n int) request {
 		client := fmt.Sprintf("worker-%d", worker)
-		switch n % 3 {
+		switch n % 4 {
 		case 0:
 			return get(g.url+"/plain").with("X-Client", client)
 		case 1:
+			return get(g.url+"/plain").with("X-Client", client).with("Connection", "close")
+		case 2:
 			return get(fmt.Sprintf("%s/cached/%d", g.url, n%50)).with("X-Client", client)
 		}
 		// The client may send it again if the reload closes an idle connection

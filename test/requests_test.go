@@ -96,6 +96,7 @@ func (r request) try() (answer, error) {
 		req.Header.Set(name, value)
 	}
 	req.Host = req.Header.Get("Host") // empty: that of the URL
+	req.Close = req.Header.Get("Connection") == "close"
 	begun := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {

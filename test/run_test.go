@@ -24,7 +24,7 @@ func TestRun_StartsAndStopsBoth(t *testing.T) {
 		Name: "run", Path: runner(t), Dir: gatewayDir(t, dir),
 		Args: []string{"-gateway", fairway(t), "-users", users(t), "-config", config, "-data", filepath.Join(dir, "data")},
 		Env: []string{
-			"FAIRWAY_LISTEN=:" + port(listen), "FAIRWAY_ADMIN=" + admin, "USERS_LISTEN=" + usersAddr,
+			"FAIRWAY_LISTEN=:" + port(listen), "FAIRWAY_ADMIN=" + admin, "FAIRWAY_BIND=127.0.0.1", "USERS_LISTEN=" + usersAddr,
 			"USERS_INSECURE_TEST_ARGON2=true", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir,
 		},
 	})

@@ -43,7 +43,7 @@ func startGateway(t testing.TB, caddyfile string, env ...string) *gateway {
 		Name: "fairway-" + port, Path: fairway(t), Dir: gatewayDir(t, dir),
 		Args: []string{"run", "--config", config, "--adapter", "caddyfile"},
 		Env: append([]string{
-			"FAIRWAY_LISTEN=:" + port, "FAIRWAY_ADMIN=" + admin,
+			"FAIRWAY_LISTEN=:" + port, "FAIRWAY_ADMIN=" + admin, "FAIRWAY_BIND=127.0.0.1",
 			"HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir,
 		}, env...),
 	}, process.TCPReady(listen), process.HTTPReady(g.admin+"/config/"))

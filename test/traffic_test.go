@@ -2,12 +2,10 @@ package test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -23,22 +21,6 @@ type traffic struct {
 	statuses map[int]int
 	failures []string
 	failed   int
-	reset    int
-}
-
-// try sends a request, and once more if its connection was reset before any
-// answer. On Unix, Caddy opens a socket of its own for each config; connections
-// that wait in the old socket when it closes are reset by the kernel, unless
-// net.ipv4.tcp_migrate_req is set. Clients send such a request again.
-func (tr *traffic) try(r request) (answer, error) {
-	a, err := r.try()
-	if !errors.Is(err, syscall.ECONNRESET) {
-		return a, err
-	}
-	tr.mu.Lock()
-	tr.reset++
-	tr.mu.Unlock()
-	return r.try()
 }
 
 // workPause keeps a worker from taking the whole machine: it sends at most 200
@@ -54,7 +36,7 @@ func startTraffic(t testing.TB, workers int, next func(worker, n int) request, c
 		tr.done.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				r := next(w, n)
-				a, err := tr.try(r)
+				a, err := r.try()
 				if err == nil {
 					err = check(a)
 				}
@@ -122,9 +104,6 @@ func (tr *traffic) end(t testing.TB) {
 	}
 	if tr.failed > 0 {
 		t.Errorf("%d of %d requests failed", tr.failed, tr.answered())
-	}
-	if tr.reset > 0 {
-		t.Logf("%d connections were reset before an answer", tr.reset)
 	}
 	for _, status := range slices.Sorted(maps.Keys(tr.statuses)) {
 		t.Logf("%d requests answered with %d", tr.statuses[status], status)
