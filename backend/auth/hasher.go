@@ -44,14 +44,14 @@ const (
 type Hasher struct {
 	cost  Cost
 	slots chan struct{}
-	dummy string
+	dummy string // the hash of no password
 }
 
 // NewHasher returns a hasher of the given cost for max(1, GOMAXPROCS-1) hashes
 // at once.
 func NewHasher(c Cost) *Hasher {
 	h := &Hasher{cost: c, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
-	h.dummy = h.hash("a password that nobody has")
+	h.dummy = phc(c, randomBytes(saltBytes), randomBytes(hashBytes))
 	return h
 }
 
@@ -123,13 +123,23 @@ func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// Load returns how many hashes are running, and how many can.
+func (h *Hasher) Load() (running, most int) { return len(h.slots), cap(h.slots) }
+
 func (h *Hasher) hash(password string) string {
-	salt := make([]byte, saltBytes)
-	_, _ = rand.Read(salt) // it never fails: the runtime crashes instead
-	key := argon2.IDKey([]byte(password), salt, h.cost.Time, h.cost.Memory, h.cost.Threads, hashBytes)
+	salt := randomBytes(saltBytes)
+	return phc(h.cost, salt, argon2.IDKey([]byte(password), salt, h.cost.Time, h.cost.Memory, h.cost.Threads, hashBytes))
+}
+
+func phc(c Cost, salt, key []byte) string {
 	b64 := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",
-		argon2.Version, h.cost.Memory, h.cost.Time, h.cost.Threads, b64(salt), b64(key))
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.Memory, c.Time, c.Threads, b64(salt), b64(key))
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it never fails: the runtime crashes instead
+	return b
 }
 
 var errPHC = errors.New("the stored hash is not argon2id in the PHC string format")

@@ -24,7 +24,8 @@ type call struct {
 	requestID string
 	userAgent string
 	clientIP  string
-	bearer    bool // it came with a token
+	route     string // what it matched, "" for nothing
+	bearer    bool   // it came with a token
 	user      *backend.Principal
 }
 
@@ -55,9 +56,13 @@ func (s *server) withCall(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		w.Header().Set("Cache-Control", "no-store") // unless the answer says otherwise
 		began := time.Now()
+		if s.metrics != nil {
+			s.metrics.running.Inc()
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					s.over(r, c, rec, time.Since(began))
 					panic(p)
 				}
 				s.log.Error("a handler panicked", "panic", p, "stack", string(debug.Stack()), c.attr())
@@ -65,10 +70,19 @@ func (s *server) withCall(next http.Handler) http.Handler {
 					s.refuseStatus(rec, http.StatusInternalServerError)
 				}
 			}
-			s.logCall(r, c, rec, time.Since(began))
+			s.over(r, c, rec, time.Since(began))
 		}()
 		next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 	})
+}
+
+// over counts and logs a request that is over.
+func (s *server) over(r *http.Request, c *call, rec *recorder, took time.Duration) {
+	if s.metrics != nil {
+		s.metrics.running.Dec()
+		s.metrics.observe(c, rec.status, took)
+	}
+	s.logCall(r, c, rec, took)
 }
 
 // logCall writes the access log. The query is left out: it is where people put

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairway-gateway/fairway/backend/auth"
 	"github.com/fairway-gateway/fairway/backend/sql"
@@ -29,6 +30,8 @@ type Config struct {
 	Letters Letters
 	// TrustedProxies are believed what they say in X-Forwarded-For.
 	TrustedProxies []netip.Prefix
+	// Metrics is where requests are counted. Nil: they are not.
+	Metrics prometheus.Registerer
 	// Version is what the OpenAPI document says.
 	Version string
 }
@@ -51,6 +54,7 @@ type server struct {
 	mux  *http.ServeMux
 	api  huma.API
 
+	metrics  *metrics // nil: nothing is counted
 	health   healthCache
 	draining atomic.Bool
 }
@@ -64,6 +68,9 @@ type Server struct {
 // New returns the API.
 func New(c Config) *Server {
 	s := &server{cfg: c, db: c.DB, auth: c.Auth, log: c.Log, mux: http.NewServeMux()}
+	if c.Metrics != nil {
+		s.metrics = newMetrics(c.Metrics)
+	}
 	s.api = humago.New(s.mux, apiConfig(c.Version))
 	s.api.UseMiddleware(s.authenticate)
 	s.authRoutes()
@@ -114,6 +121,7 @@ func handle[I, O any](s *server, op huma.Operation, fn func(context.Context, *I)
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
+		callOf(r.Context()).route = pattern
 		s.mux.ServeHTTP(w, r)
 		return
 	}

@@ -93,6 +93,15 @@ func (db *DB) tell(ctx context.Context, tx Tx, e backend.Event) error {
 	return db.outbox(ctx, tx, e)
 }
 
+// Load returns how many connections that can write are in use, and how many
+// there can be.
+func (db *DB) Load() (busy, most int) {
+	if pool := db.Postgres(); pool != nil {
+		return int(pool.Stat().AcquiredConns()), int(pool.Stat().MaxConns())
+	}
+	return db.SQLite().Stats().InUse, 1
+}
+
 // SQLite returns the connection that writes, or nil on PostgreSQL.
 func (db *DB) SQLite() *sql.DB {
 	if e, ok := db.engine.(*sqliteEngine); ok {

@@ -46,7 +46,7 @@ func rootCommand(getenv func(string) string) *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(serveCommand(getenv), migrateCommand(getenv), adminCommand(getenv), jobsCommand(getenv), keysCommand(getenv),
-		exportCommand(getenv), seedCommand(getenv), versionCommand())
+		exportCommand(getenv), seedCommand(getenv), backupCommand(getenv), versionCommand())
 	return root
 }
 

@@ -44,6 +44,7 @@ type serveFlags struct {
 	trustedProxies string
 	keyAge         time.Duration
 	drainDelay     time.Duration
+	metrics        string
 	publicURL      string
 	redisURL       string
 	gatewayAdmin   string
@@ -69,6 +70,7 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.text(&f.gatewayAdmin, "gateway-admin", "USERS_GATEWAY_ADMIN", "", "a gateway's admin API, like http://localhost:2019, that hears of revoked tokens where there is no Redis")
 	e.text(&f.smtpURL, "smtp-url", "USERS_SMTP_URL", "", "mail server, as smtp://user:password@host:587 or smtps://…; without one, mail goes to the maildir mail in the data folder")
 	cmd.Flags().Lookup("smtp-url").DefValue = "" // it may hold a password
+	e.text(&f.metrics, "metrics", "USERS_METRICS", "", "address to serve Prometheus metrics on, at /metrics; without one there are none")
 	e.text(&f.publicURL, "public-url", "USERS_PUBLIC_URL", "http://127.0.0.1:8080", "where the front end is, whose pages /verify-email and /reset-password mail links to")
 	e.text(&f.mailFrom, "mail-from", "USERS_MAIL_FROM", "Fairway <no-reply@fairway.example>", "sender of mail")
 	e.toggle(&f.testArgon2, "insecure-test-argon2", "USERS_INSECURE_TEST_ARGON2", "FOR TESTS ONLY: hash passwords so cheaply that they are not protected")
@@ -104,6 +106,13 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 		return err
 	}
 	defer listener.Close()
+	if f.metrics != "" {
+		stop, err := serveMetrics(ctx, f.metrics, &conf)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	sender, err := f.sender()
 	if err != nil {
 		return err
@@ -191,6 +200,9 @@ func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Send
 		conf.Redis = r
 	}
 	conf.DB, conf.Letters = db, jobs
+	if conf.Metrics != nil {
+		observe(conf.Metrics, db, conf.Auth.Hasher)
+	}
 	return &service{db: db, keys: keys, api: api.New(conf), jobs: jobs, log: conf.Log}, nil
 }
 

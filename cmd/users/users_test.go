@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairway-gateway/fairway/backend/auth"
 	api "github.com/fairway-gateway/fairway/backend/http"
 	"github.com/fairway-gateway/fairway/backend/sql"
 	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
@@ -75,6 +76,8 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"seed is no number":    {none, []string{"seed", "many", "--data", t.TempDir()}, `"many"`},
 		"export format":        {none, []string{"export", "--format", "xml", "--data", t.TempDir()}, `"xml"`},
 		"export since":         {none, []string{"export", "--since", "soon", "--data", t.TempDir()}, `"soon"`},
+		"metrics port in use":  {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--metrics", busy.Addr().String()}, "--metrics"},
+		"backup over a file":   {none, []string{"backup", os.Args[0], "--data", t.TempDir()}, os.Args[0]},
 		"mail sender":          {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--mail-from", "nobody"}, `"nobody"`},
 		"job state":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--state", "dead"}, `"dead"`},
 		"job limit":            {none, []string{"jobs", "list", "--data", t.TempDir(), "--limit", "0"}, "--limit"},
@@ -163,6 +166,37 @@ func TestSeedAndExport(t *testing.T) {
 				t.Errorf("exit %d, %s", code, stdout)
 			}
 		})
+	}
+}
+
+func TestMetrics_AreServed(t *testing.T) {
+	conf := &api.Config{}
+	l, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	stop, err := serveMetrics(t.Context(), l.Addr().String(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	db, err := openMigrated(t.Context(), sql.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	observe(conf.Metrics, db, auth.NewHasher(auth.TestCost))
+	resp, err := http.Get("http://" + l.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	for _, want := range []string{"fairway_users_hashes_max ", "fairway_users_database_connections_max 1", "go_goroutines"} {
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s is not in %s, %v", want, b, err)
+		}
 	}
 }
 
