@@ -48,6 +48,10 @@ type Rule struct {
 	// Probes is how many calls a half-open breaker lets through at most, and
 	// how many must succeed to close it.
 	Probes uint
+
+	// Ramp is how long a breaker that has closed is spared a share of the
+	// requests. Zero: it is not.
+	Ramp time.Duration
 }
 
 // Outcome of a call that had a permit.

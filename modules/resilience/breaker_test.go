@@ -8,8 +8,8 @@ import (
 
 var fiveFailures = Rule{Failures: 5, Min: 20, Window: 10 * time.Second, Open: time.Minute, Probes: 1}
 
-// call acquires and settles one call, and says whether it was allowed.
-func call(b *Breaker, o Outcome) bool {
+// once acquires and settles one call, and says whether it was allowed.
+func once(b *Breaker, o Outcome) bool {
 	p, _, ok := b.Acquire(time.Now())
 	if ok {
 		b.Settle(p, o, 0, time.Now())
@@ -19,7 +19,7 @@ func call(b *Breaker, o Outcome) bool {
 
 func calls(b *Breaker, n int, o Outcome) (allowed int) {
 	for range n {
-		if call(b, o) {
+		if once(b, o) {
 			allowed++
 		}
 	}
@@ -37,10 +37,10 @@ func TestBreaker_OpensAfterFailuresInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBreaker(fiveFailures, time.Now())
 		calls(b, 4, Failure)
-		call(b, Success)
+		once(b, Success)
 		calls(b, 4, Failure)
 		wantState(t, b, Closed)
-		call(b, Failure)
+		once(b, Failure)
 		wantState(t, b, Open)
 		if got := calls(b, 10, Failure); got != 0 {
 			t.Errorf("an open breaker allowed %d calls, want 0", got)
@@ -56,7 +56,7 @@ func TestBreaker_ClosesAfterOneGoodProbe(t *testing.T) {
 		b := NewBreaker(fiveFailures, time.Now())
 		calls(b, 5, Failure)
 		time.Sleep(time.Minute - 1)
-		if call(b, Success) {
+		if once(b, Success) {
 			t.Error("a call was allowed before the open period had passed")
 		}
 		time.Sleep(1)
@@ -67,7 +67,7 @@ func TestBreaker_ClosesAfterOneGoodProbe(t *testing.T) {
 		if !ok || !p.Probe() || change != (Transition{Open, HalfOpen, ReasonElapsed}) {
 			t.Fatalf("Acquire = %+v, %+v, %t, want a probe", p, change, ok)
 		}
-		if call(b, Success) || b.Ready(time.Now()) {
+		if once(b, Success) || b.Ready(time.Now()) {
 			t.Error("a second call was allowed beside the only probe")
 		}
 		change = b.Settle(p, Success, 0, time.Now())
@@ -98,7 +98,7 @@ func TestBreaker_ReopensAfterOneBadProbe(t *testing.T) {
 			t.Fatalf("%d of 2 probes allowed", got)
 		}
 		wantState(t, b, HalfOpen)
-		call(b, Success)
+		once(b, Success)
 		wantState(t, b, Closed)
 	})
 }
@@ -135,12 +135,12 @@ func TestBreaker_CancelledProbeMakesPlaceForAnother(t *testing.T) {
 		calls(b, 5, Failure)
 		time.Sleep(time.Minute)
 		for range 10 {
-			if !call(b, Neither) {
+			if !once(b, Neither) {
 				t.Fatal("a cancelled probe blocks the next one")
 			}
 		}
 		wantState(t, b, HalfOpen)
-		call(b, Success)
+		once(b, Success)
 		wantState(t, b, Closed)
 	})
 }
@@ -152,11 +152,11 @@ func TestBreaker_LostProbeIsGivenUp(t *testing.T) {
 		time.Sleep(time.Minute)
 		lost, _, _ := b.Acquire(time.Now())
 		time.Sleep(time.Minute - 1)
-		if call(b, Success) {
+		if once(b, Success) {
 			t.Fatal("a second probe was allowed beside a live one")
 		}
 		time.Sleep(1)
-		if !call(b, Success) {
+		if !once(b, Success) {
 			t.Fatal("a lost probe blocks the breaker for ever")
 		}
 		wantState(t, b, Closed)
@@ -172,7 +172,7 @@ func TestBreaker_CancelledCallsCountForNothing(t *testing.T) {
 	b := NewBreaker(fiveFailures, time.Now())
 	calls(b, 4, Failure)
 	calls(b, 100, Neither)
-	call(b, Failure)
+	once(b, Failure)
 	wantState(t, b, Open)
 }
 
@@ -186,7 +186,7 @@ func TestBreaker_OpensByErrorRate(t *testing.T) {
 		calls(b, 10, Success)
 		calls(b, 9, Failure)
 		wantState(t, b, Closed) // the window has moved on; too few again
-		call(b, Failure)
+		once(b, Failure)
 		wantState(t, b, Open)
 		if f := b.Facts(time.Now()); f.Reason != ReasonErrorRate {
 			t.Errorf("reason = %q, want %q", f.Reason, ReasonErrorRate)
@@ -225,7 +225,7 @@ func TestBreaker_ForcedStatesHoldUntilReset(t *testing.T) {
 		b := NewBreaker(fiveFailures, time.Now())
 		b.Force(Open, time.Now())
 		time.Sleep(24 * time.Hour)
-		if call(b, Success) {
+		if once(b, Success) {
 			t.Error("a breaker that is forced open let a call through")
 		}
 		b.Force(Closed, time.Now())
@@ -249,12 +249,12 @@ func TestBreaker_AdoptKeepsTheState(t *testing.T) {
 		longer.Open = 2 * time.Minute
 		b.Adopt(longer)
 		time.Sleep(time.Minute)
-		if call(b, Success) {
+		if once(b, Success) {
 			t.Error("the open period did not follow the new rule")
 		}
 		time.Sleep(time.Minute)
 		b.Settle(before, Failure, 0, time.Now())
-		if !call(b, Success) {
+		if !once(b, Success) {
 			t.Error("the breaker forgot that its time was up")
 		}
 	})

@@ -46,6 +46,11 @@ type BreakerConfig struct {
 	// How many probes a half-open breaker lets through; all of them must
 	// succeed to close it. Default: 1.
 	Probes int `json:"probes,omitempty"`
+
+	// After closing, the upstream gets a tenth of its requests at first and all
+	// of them after this time, if another one can take the rest. Default: all
+	// at once.
+	Ramp caddy.Duration `json:"ramp,omitempty"`
 }
 
 // rule returns the rule with its defaults. A breaker that is off has a rule
@@ -63,6 +68,7 @@ func (c *BreakerConfig) rule() Rule {
 		Window:    time.Duration(or(c.Window, caddy.Duration(10*time.Second))),
 		Open:      time.Duration(or(c.Open, caddy.Duration(time.Minute))),
 		Probes:    uint(or(c.Probes, 1)),
+		Ramp:      time.Duration(c.Ramp),
 	}
 	if !c.Off && r.Failures == 0 && r.ErrorRate == 0 && r.SlowRate == 0 {
 		r.Failures = 5
@@ -107,6 +113,9 @@ func (c *BreakerConfig) validateTimes() error {
 	if c.Window != 0 && c.Window < caddy.Duration(100*time.Millisecond) {
 		return fmt.Errorf("breaker: window must be at least 100ms, got %s", time.Duration(c.Window))
 	}
+	if c.Ramp < 0 {
+		return fmt.Errorf("breaker: ramp must be positive, got %s", time.Duration(c.Ramp))
+	}
 	if c.Open < 0 {
 		return fmt.Errorf("breaker: open must be positive, got %s", time.Duration(c.Open))
 	}
@@ -117,7 +126,7 @@ func (c *BreakerConfig) validateTimes() error {
 //
 //	breaker off
 //	breaker [<n> failures] [error_rate <percent>] [slow <percent> over <duration>]
-//	        [min <calls>] [window <duration>] [open <duration>] [probes <n>]
+//	        [min <calls>] [window <duration>] [open <duration>] [probes <n>] [ramp <duration>]
 func (c *BreakerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	args := newWords(d, "breaker")
 	if args.rest() == 0 {
@@ -142,6 +151,8 @@ func (c *BreakerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = args.duration(&c.Open)
 		case "probes":
 			err = args.count(&c.Probes)
+		case "ramp":
+			err = args.duration(&c.Ramp)
 		default:
 			err = c.failures(args)
 		}

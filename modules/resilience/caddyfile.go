@@ -12,8 +12,17 @@ import (
 //		name        <name>
 //		try_timeout <duration>
 //		breaker     off | [<n> failures] [error_rate <percent>] [slow <percent> over <duration>]
-//		            [min <calls>] [window <duration>] [open <duration>] [probes <n>]
+//		            [min <calls>] [window <duration>] [open <duration>] [probes <n>] [ramp <duration>]
 //		fail_on     <status|class|timeout|error>...
+//		retry       off | <max> [on <condition>...] [budget <percent>] [min <per second>] {
+//			backoff <base> [<max>]
+//			methods <method>...
+//			idempotency_key
+//			buffer  <size>
+//		}
+//		hedge          <duration|percentile> [max <n>]
+//		bulkhead       <max> [queue <n>] [wait <duration>]
+//		adaptive_limit <min> <max> [queue <n>] [wait <duration>]
 //		http {
 //			<options of Caddy's http transport>
 //		}
@@ -56,6 +65,18 @@ func (t *Transport) unmarshalOption(d *caddyfile.Dispenser, option string) error
 		if _, err := parseFailures(t.FailOn); err != nil {
 			return d.Err(err.Error())
 		}
+	case "retry":
+		t.Retry = new(RetryConfig)
+		return t.Retry.unmarshalCaddyfile(d)
+	case "hedge":
+		t.Hedge = new(HedgeConfig)
+		return t.Hedge.unmarshalCaddyfile(d)
+	case "bulkhead":
+		t.Bulkhead = new(BulkheadConfig)
+		return t.Bulkhead.unmarshalCaddyfile(d)
+	case "adaptive_limit":
+		t.AdaptiveLimit = new(AdaptiveConfig)
+		return t.AdaptiveLimit.unmarshalCaddyfile(d)
 	case "http":
 		t.HTTP = new(reverseproxy.HTTPTransport)
 		return t.HTTP.UnmarshalCaddyfile(d.NewFromNextSegment())

@@ -22,6 +22,7 @@ type exchange struct {
 	// resilient` they are missing.
 	pool   reverseproxy.UpstreamPool
 	policy *Policy
+	writer http.ResponseWriter
 
 	// header is the client's response header: a transport cannot reach it in
 	// another way, but a refusal has to carry Retry-After.
@@ -29,6 +30,9 @@ type exchange struct {
 
 	// attempts is how many tries reached for an upstream so far.
 	attempts int
+
+	// priority is the request's class, once the handler has found it out.
+	priority Priority
 
 	// retryAfter says that the header holds a Retry-After of ours.
 	retryAfter bool
@@ -44,7 +48,7 @@ func exchangeOf(ctx context.Context) *exchange {
 	if ex, ok := vars[varExchange].(*exchange); ok {
 		return ex
 	}
-	ex := new(exchange)
+	ex := &exchange{priority: Normal}
 	vars[varExchange] = ex
 	return ex
 }

@@ -131,5 +131,5 @@ func opaque(err, cause error) error {
 	if cause == nil {
 		return err
 	}
-	return fmt.Errorf("%w: %v", err, cause)
+	return fmt.Errorf("%w: %s", err, cause.Error())
 }

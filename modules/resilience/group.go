@@ -24,7 +24,34 @@ const (
 // settings is what transports of one name must agree on, because it shapes the
 // state that they share.
 type settings struct {
-	rule Rule
+	rule     Rule
+	share    float64 // of extra tries
+	floor    int     // extra tries per second
+	places   int     // in an upstream's bulkhead; zero without one
+	queue    int
+	wait     time.Duration
+	adaptMin int // zero without an adaptive limit
+	adaptMax int
+}
+
+// bulkhead returns the bulkhead of an upstream, or nil. An adaptive limit
+// resizes it.
+func (s *settings) bulkhead() *Bulkhead {
+	switch {
+	case s.adaptMin > 0:
+		return NewBulkhead(NewAdaptive(s.adaptMin, s.adaptMax).Limit(), s.queue, s.wait)
+	case s.places > 0:
+		return NewBulkhead(s.places, s.queue, s.wait)
+	}
+	return nil
+}
+
+// adaptive returns the adaptive limit of an upstream, or nil.
+func (s *settings) adaptive() *Adaptive {
+	if s.adaptMin == 0 {
+		return nil
+	}
+	return NewAdaptive(s.adaptMin, s.adaptMax)
 }
 
 // Group is the state of all upstreams behind the transports of one name. It
@@ -38,14 +65,18 @@ type Group struct {
 	serial   atomic.Uint64
 	settings atomic.Pointer[settings]
 
+	budget    *Budget
+	latencies Latencies
+
 	upstreams sync.Map // dial address → *Upstream
 	count     atomic.Int64
 	swept     atomic.Int64 // when, in Unix nanoseconds
 }
 
-// newGroup returns an empty group. It has settings as soon as a transport takes
-// part.
-func newGroup(name string) *Group { return &Group{name: name} }
+// newGroup returns an empty group with the settings of its first transport.
+func newGroup(name string, s *settings) *Group {
+	return &Group{name: name, budget: NewBudget(s.share, s.floor)}
+}
 
 // Destruct implements caddy.Destructor: there is nothing to close.
 func (*Group) Destruct() error { return nil }
@@ -64,6 +95,7 @@ func (g *Group) adopt(serial uint64, s *settings) {
 	}
 	if old := g.settings.Load(); old == nil || *old != *s {
 		g.settings.Store(s)
+		g.budget.adopt(s.share, s.floor)
 	}
 }
 
@@ -120,13 +152,18 @@ type Upstream struct {
 	dial     string
 	breaker  *Breaker
 	settings atomic.Pointer[settings]
+	bulkhead atomic.Pointer[Bulkhead] // nil without one
+	adaptive atomic.Pointer[Adaptive] // nil without one
 	inFlight atomic.Int64
 	seen     atomic.Int64 // Unix nanoseconds, to a second
+	asked    atomic.Int64 // first try since the last answer, Unix nanoseconds; zero if none
 }
 
 func newUpstream(dial string, s *settings, now time.Time) *Upstream {
 	u := &Upstream{dial: dial, breaker: NewBreaker(s.rule, now)}
 	u.settings.Store(s)
+	u.bulkhead.Store(s.bulkhead())
+	u.adaptive.Store(s.adaptive())
 	u.seen.Store(now.UnixNano())
 	return u
 }
@@ -136,8 +173,14 @@ func (u *Upstream) touch(s *settings, now time.Time) {
 	if at := now.UnixNano(); at-u.seen.Load() > int64(time.Second) {
 		u.seen.Store(at)
 	}
-	if old := u.settings.Load(); old != s && u.settings.CompareAndSwap(old, s) {
-		u.breaker.Adopt(s.rule)
+	old := u.settings.Load()
+	if old == s || !u.settings.CompareAndSwap(old, s) || *old == *s {
+		return
+	}
+	u.breaker.Adopt(s.rule)
+	if old.places != s.places || old.queue != s.queue || old.wait != s.wait || old.adaptMin != s.adaptMin || old.adaptMax != s.adaptMax {
+		u.bulkhead.Store(s.bulkhead())
+		u.adaptive.Store(s.adaptive())
 	}
 }
 
@@ -148,4 +191,47 @@ func (u *Upstream) idle(now time.Time) bool {
 }
 
 // ready says whether a call to the upstream would be allowed.
-func (u *Upstream) ready(now time.Time) bool { return u.breaker.Ready(now) }
+func (u *Upstream) ready(now time.Time) bool {
+	if !u.breaker.Ready(now) {
+		return false
+	}
+	b := u.bulkhead.Load()
+	return b == nil || !b.Full(Normal)
+}
+
+// started notes that a try goes out.
+func (u *Upstream) started(now time.Time) {
+	u.inFlight.Add(1)
+	if u.asked.Load() == 0 {
+		u.asked.CompareAndSwap(0, now.UnixNano())
+	}
+}
+
+// answered notes that the upstream is alive.
+func (u *Upstream) answered() {
+	if u.asked.Load() != 0 {
+		u.asked.Store(0)
+	}
+}
+
+// silent returns for how long the upstream has been asked without answering
+// anything.
+func (u *Upstream) silent(now time.Time) time.Duration {
+	asked := u.asked.Load()
+	if asked == 0 {
+		return 0
+	}
+	return time.Duration(now.UnixNano() - asked)
+}
+
+// adapt tells the adaptive limit, if there is one, how a call went.
+func (u *Upstream) adapt(took time.Duration, overload bool, now time.Time) {
+	a, b := u.adaptive.Load(), u.bulkhead.Load()
+	if a == nil || b == nil {
+		return
+	}
+	before := a.Limit()
+	if limit := a.Done(took, int(u.inFlight.Load()), overload, now); limit != before {
+		b.Resize(limit)
+	}
+}

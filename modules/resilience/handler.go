@@ -39,18 +39,6 @@ type Handler struct {
 	logger   *zap.Logger
 }
 
-// BulkheadConfig bounds concurrent requests.
-type BulkheadConfig struct {
-	// How many requests may be under way at once. Required.
-	Max int `json:"max"`
-
-	// How many more may wait. Default: none.
-	Queue int `json:"queue,omitempty"`
-
-	// How long one waits at most. Default with a queue: 100ms.
-	Wait caddy.Duration `json:"wait,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -66,7 +54,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("resilience: %w", err)
 	}
 	if b := h.Bulkhead; b != nil {
-		h.bulkhead = NewBulkhead(b.Max, b.Queue, time.Duration(or(b.Wait, caddy.Duration(100*time.Millisecond))))
+		h.bulkhead = NewBulkhead(b.Max, b.Queue, b.waits())
 	}
 	return gateway.RegisterMetrics(ctx, collectors()...)
 }
@@ -75,17 +63,8 @@ func (h *Handler) validate() error {
 	if h.Timeout < 0 {
 		return fmt.Errorf("timeout must be positive, got %s", time.Duration(h.Timeout))
 	}
-	if b := h.Bulkhead; b != nil {
-		switch {
-		case b.Max < 1:
-			return fmt.Errorf("bulkhead: max must be positive, got %d", b.Max)
-		case b.Queue < 0:
-			return fmt.Errorf("bulkhead: queue must not be negative, got %d", b.Queue)
-		case b.Wait < 0:
-			return fmt.Errorf("bulkhead: wait must be positive, got %s", time.Duration(b.Wait))
-		case b.Wait > 0 && b.Queue == 0:
-			return errors.New("bulkhead: wait means something only with a queue")
-		}
+	if err := h.Bulkhead.validate(); err != nil {
+		return err
 	}
 	for _, f := range h.Fallbacks {
 		if err := f.validate(); err != nil {
@@ -121,7 +100,7 @@ func (h *Handler) guarded(w *sentry, r *http.Request, next caddyhttp.Handler) er
 		r = r.WithContext(ctx)
 	}
 	if h.bulkhead != nil {
-		if err := h.bulkhead.Enter(ctx); err != nil {
+		if err := h.bulkhead.Enter(ctx, Normal); err != nil {
 			return h.refuse(w, r, err)
 		}
 		leave := sync.OnceFunc(h.bulkhead.Leave)

@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -230,29 +229,6 @@ func TestHandler_BulkheadIsFreedByPanicsAndClients(t *testing.T) {
 	eventually(t, "the only place is free for good", func() bool { return p.get("/").status == 200 })
 }
 
-func TestBulkhead_WaitsInTurnAndGivesUp(t *testing.T) {
-	b := NewBulkhead(1, 2, 50*time.Millisecond)
-	ctx := context.Background()
-	if err := b.Enter(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Enter(ctx); !errors.Is(err, errWaited) {
-		t.Errorf("Enter = %v, want %v", err, errWaited)
-	}
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	if err := b.Enter(gone); !errors.Is(err, context.Canceled) {
-		t.Errorf("Enter = %v, want %v", err, context.Canceled)
-	}
-	if taken, waiting := b.Depth(); taken != 1 || waiting != 0 {
-		t.Errorf("Depth = %d, %d, want 1, 0", taken, waiting)
-	}
-	b.Leave()
-	if taken, _ := b.Depth(); taken != 0 {
-		t.Errorf("%d places are taken after all have left", taken)
-	}
-}
-
 // upgradeEcho answers an upgrade and then echoes lines.
 func upgradeEcho(w http.ResponseWriter, _ *http.Request) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -359,7 +335,7 @@ func TestTransport_HasMetrics(t *testing.T) {
 		`fairway_resilience_in_flight{name="default",upstream="` + o.addr + `"} 0`,
 		`fairway_resilience_breaker_transitions_total{name="default",to="open"}`,
 		`fairway_resilience_tries_total{name="default",outcome="failure"}`,
-		`fairway_resilience_refused_total{name="default"}`,
+		`fairway_resilience_refused_total{name="default",reason="open"}`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the metrics lack %s", want)

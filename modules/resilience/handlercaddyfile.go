@@ -62,31 +62,6 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	return d.Errf("resilience: unknown option %q", option)
 }
 
-func (b *BulkheadConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	args := newWords(d, "resilience: bulkhead")
-	if !args.next() {
-		return d.ArgErr()
-	}
-	if err := parseCount(args.word(), &b.Max); err != nil {
-		return d.Errf("resilience: bulkhead: %v", err)
-	}
-	for args.next() {
-		var err error
-		switch args.word() {
-		case "queue":
-			err = args.count(&b.Queue)
-		case "wait":
-			err = args.duration(&b.Wait)
-		default:
-			err = args.unknown()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func parseFallback(d *caddyfile.Dispenser) (Fallback, error) {
 	args := d.RemainingArgs()
 	if len(args) == 0 {

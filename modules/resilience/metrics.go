@@ -14,7 +14,19 @@ var (
 	}, []string{"name", "outcome"})
 	refusedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairway_resilience_refused_total",
-		Help: "Requests that an open breaker did not let through to an upstream.",
+		Help: "Tries that were not sent, by the reason: open (the breaker) or full (the bulkhead).",
+	}, []string{"name", "reason"})
+	retriesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairway_resilience_retries_total",
+		Help: "Retries out of the budget, by what they followed: connect, reset, timeout or status.",
+	}, []string{"name", "after"})
+	hedgesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairway_resilience_hedges_total",
+		Help: "Hedges, by whether theirs was the answer used: won or lost.",
+	}, []string{"name", "outcome"})
+	exhaustedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairway_resilience_budget_exhausted_total",
+		Help: "Retries and hedges that the budget did not allow.",
 	}, []string{"name"})
 	transitionsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairway_resilience_breaker_transitions_total",
@@ -32,24 +44,48 @@ var (
 
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		triesTotal, refusedTotal, transitionsTotal, fallbacksTotal, shedTotal, upstreamCollector{},
+		triesTotal, refusedTotal, retriesTotal, hedgesTotal, exhaustedTotal, transitionsTotal,
+		fallbacksTotal, shedTotal,
+		upstreamCollector{},
 	}
 }
 
+// Reasons why a try was not sent.
+const (
+	whyOpen = "its breaker is open"
+	whyFull = "it has too many requests already"
+)
+
 // transportMetrics are one transport's counters, looked up once.
 type transportMetrics struct {
-	outcomes [3]prometheus.Counter
-	to       [3]prometheus.Counter
-	refused  prometheus.Counter
+	outcomes  [3]prometheus.Counter
+	to        [3]prometheus.Counter
+	refused   map[string]prometheus.Counter // by the reason
+	retries   [kinds]prometheus.Counter     // by what they followed
+	hedges    map[bool]prometheus.Counter   // by whether they won
+	exhausted prometheus.Counter
 }
 
 func metricsOf(name string) *transportMetrics {
-	m := &transportMetrics{refused: refusedTotal.WithLabelValues(name)}
+	m := &transportMetrics{
+		refused: map[string]prometheus.Counter{
+			whyOpen: refusedTotal.WithLabelValues(name, "open"),
+			whyFull: refusedTotal.WithLabelValues(name, "full"),
+		},
+		hedges: map[bool]prometheus.Counter{
+			true:  hedgesTotal.WithLabelValues(name, "won"),
+			false: hedgesTotal.WithLabelValues(name, "lost"),
+		},
+		exhausted: exhaustedTotal.WithLabelValues(name),
+	}
 	for o, label := range []string{Neither: "neither", Success: "success", Failure: "failure"} {
 		m.outcomes[o] = triesTotal.WithLabelValues(name, label)
 	}
 	for _, s := range []State{Closed, Open, HalfOpen} {
 		m.to[s] = transitionsTotal.WithLabelValues(name, s.String())
+	}
+	for _, k := range []kind{connect, reset, timeout, badStatus} {
+		m.retries[k] = retriesTotal.WithLabelValues(name, k.String())
 	}
 	return m
 }
@@ -66,12 +102,18 @@ var (
 		"State of an upstream's breaker: 0 closed, 1 open, 2 half-open.", []string{"name", "upstream"}, nil)
 	inFlight = prometheus.NewDesc("fairway_resilience_in_flight",
 		"Tries under way on an upstream.", []string{"name", "upstream"}, nil)
+	queueDepth = prometheus.NewDesc("fairway_resilience_queue_depth",
+		"Requests that wait for a place in an upstream's bulkhead.", []string{"name", "upstream"}, nil)
+	placesLimit = prometheus.NewDesc("fairway_resilience_limit",
+		"Places in an upstream's bulkhead, fixed or adaptive.", []string{"name", "upstream"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (upstreamCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- breakerState
 	ch <- inFlight
+	ch <- queueDepth
+	ch <- placesLimit
 }
 
 // Collect implements prometheus.Collector.
@@ -82,8 +124,16 @@ func (upstreamCollector) Collect(ch chan<- prometheus.Metric) {
 			return true
 		}
 		for _, u := range g.list() {
-			ch <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, float64(u.breaker.State()), g.name, u.dial)
-			ch <- prometheus.MustNewConstMetric(inFlight, prometheus.GaugeValue, float64(u.inFlight.Load()), g.name, u.dial)
+			gauge := func(desc *prometheus.Desc, v float64) {
+				ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, g.name, u.dial)
+			}
+			gauge(breakerState, float64(u.breaker.State()))
+			gauge(inFlight, float64(u.inFlight.Load()))
+			if b := u.bulkhead.Load(); b != nil {
+				_, waiting, places := b.Depth()
+				gauge(queueDepth, float64(waiting))
+				gauge(placesLimit, float64(places))
+			}
 		}
 		return true
 	})

@@ -46,16 +46,33 @@ type upstreamFacts struct {
 	Upstream string `json:"upstream"`
 	Breaker  Facts  `json:"breaker"`
 	InFlight int64  `json:"in_flight"`
+	Waiting  int    `json:"waiting,omitempty"`
+	Limit    int    `json:"limit,omitempty"`
+}
+
+// groupFacts are what an operator sees of the transports of one name.
+type groupFacts struct {
+	Upstreams []upstreamFacts `json:"upstreams"`
+
+	// Tries of the last ten seconds: first ones, and extra ones out of the
+	// budget.
+	FirstTries uint64 `json:"first_tries"`
+	ExtraTries uint64 `json:"extra_tries"`
 }
 
 // Snapshot implements gateway.Part.
 func (p *part) Snapshot() any {
 	now := time.Now()
-	facts := []upstreamFacts{}
+	facts := groupFacts{Upstreams: []upstreamFacts{}}
+	facts.FirstTries, facts.ExtraTries = p.t.group.budget.Facts(now)
 	for _, u := range p.t.group.list() {
-		facts = append(facts, upstreamFacts{Upstream: u.dial, Breaker: u.breaker.Facts(now), InFlight: u.inFlight.Load()})
+		f := upstreamFacts{Upstream: u.dial, Breaker: u.breaker.Facts(now), InFlight: u.inFlight.Load()}
+		if b := u.bulkhead.Load(); b != nil {
+			_, f.Waiting, f.Limit = b.Depth()
+		}
+		facts.Upstreams = append(facts.Upstreams, f)
 	}
-	return map[string]any{"upstreams": facts}
+	return facts
 }
 
 // Act implements gateway.Actor. The actions are open, close and reset; they

@@ -1,10 +1,13 @@
 package resilience
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -75,66 +78,114 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 // Select implements reverseproxy.Selector.
 func (p *Policy) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	if ex := exchangeOf(r.Context()); ex != nil {
-		ex.pool, ex.policy, ex.header = pool, p, w.Header()
+		ex.pool, ex.policy, ex.writer, ex.header = pool, p, w, w.Header()
 		ex.unadvise()
 	}
-	return p.choose(pool, r, w, time.Now())
-}
-
-// choose applies the inner policy to what is left of the pool.
-func (p *Policy) choose(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter, now time.Time) *reverseproxy.Upstream {
+	now := time.Now()
 	out := p.refusing(pool, r, now)
-	if out == 0 {
-		return p.inner.Select(pool, r, w)
-	}
-	out = min(out, int(p.ejectable*float64(len(pool))))
-	if out == 0 {
+	keep := len(pool) - int(p.ejectable*float64(len(pool)))
+	if len(out) == 0 || keep == len(pool) {
 		return p.inner.Select(pool, r, w)
 	}
 	if weighted, ok := p.inner.(*reverseproxy.WeightedRoundRobinSelection); ok {
-		return p.rotate(weighted, pool, r, w, now)
+		return p.rotate(weighted, pool, r, w, out)
 	}
 	left := make(reverseproxy.UpstreamPool, 0, len(pool))
-	for _, u := range pool {
-		if out > 0 && !p.ready(u, r, now) {
-			out--
-			continue
+	for i, u := range pool {
+		if !out.has(i) || len(pool)-i <= keep-len(left) {
+			left = append(left, u)
 		}
-		left = append(left, u)
 	}
 	return p.inner.Select(left, r, w)
 }
 
+// places is a set of positions in a pool.
+type places []int
+
+func (s places) has(i int) bool { return slices.Contains(s, i) }
+
+// refusing returns the positions of upstreams that are better left out: those
+// that would refuse, and for a share of the requests those whose breaker has
+// closed only recently.
+func (p *Policy) refusing(pool reverseproxy.UpstreamPool, r *http.Request, now time.Time) (out places) {
+	for i, u := range pool {
+		state := p.state(u, r, now)
+		if !state.ready(now) || p.transport.spare(state, now) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // rotate turns a policy that knows its upstreams by position until it points at
-// one that is ready, or has pointed at all.
-func (p *Policy) rotate(inner *reverseproxy.WeightedRoundRobinSelection, pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter, now time.Time) *reverseproxy.Upstream {
+// one that is not to be left out, or has pointed at all.
+func (p *Policy) rotate(inner *reverseproxy.WeightedRoundRobinSelection, pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter, out places) *reverseproxy.Upstream {
 	turns := 0
 	for _, weight := range inner.Weights {
 		turns += weight
 	}
 	var u *reverseproxy.Upstream
 	for range max(1, turns) {
-		if u = inner.Select(pool, r, w); u == nil || p.ready(u, r, now) {
+		if u = inner.Select(pool, r, w); u == nil || !out.has(slices.Index(pool, u)) {
 			return u
 		}
 	}
 	return u
 }
 
-// refusing counts the upstreams that would refuse.
-func (p *Policy) refusing(pool reverseproxy.UpstreamPool, r *http.Request, now time.Time) int {
-	n := 0
-	for _, u := range pool {
-		if !p.ready(u, r, now) {
-			n++
-		}
+// another returns an upstream of the exchange's pool that has not been tried
+// and would not refuse, or nil.
+func (p *Policy) another(ex *exchange, r *http.Request, tried []*reverseproxy.Upstream, now time.Time) *reverseproxy.Upstream {
+	left := p.untried(ex.pool, r, tried, now)
+	if len(left) == 0 {
+		return nil
 	}
-	return n
+	if _, weighted := p.inner.(*reverseproxy.WeightedRoundRobinSelection); weighted {
+		return left[rand.IntN(len(left))]
+	}
+	return p.inner.Select(left, r, ex.writer)
 }
 
-func (p *Policy) ready(u *reverseproxy.Upstream, r *http.Request, now time.Time) bool {
+// quietest returns, of the upstreams that have not been tried and would not
+// refuse, the one with the fewest tries in flight, or nil. Unlike another it
+// may be called while the request is under way: it leaves the client's response
+// alone.
+func (p *Policy) quietest(pool reverseproxy.UpstreamPool, r *http.Request, tried []*reverseproxy.Upstream, now time.Time) *reverseproxy.Upstream {
+	left := p.untried(pool, r, tried, now)
+	if len(left) == 0 {
+		return nil
+	}
+	return slices.MinFunc(left, func(a, b *reverseproxy.Upstream) int {
+		return cmp.Compare(p.state(a, r, now).inFlight.Load(), p.state(b, r, now).inFlight.Load())
+	})
+}
+
+func (p *Policy) untried(pool reverseproxy.UpstreamPool, r *http.Request, tried []*reverseproxy.Upstream, now time.Time) reverseproxy.UpstreamPool {
+	var left reverseproxy.UpstreamPool
+	for i, u := range pool {
+		if !slices.Contains(tried, u) && u.Available() && p.weight(i) > 0 && p.state(u, r, now).ready(now) {
+			left = append(left, u)
+		}
+	}
+	return left
+}
+
+// weight returns the weight of the upstream at a position, for the policy that
+// has weights.
+func (p *Policy) weight(i int) int {
+	weighted, ok := p.inner.(*reverseproxy.WeightedRoundRobinSelection)
+	switch {
+	case !ok:
+		return 1
+	case i >= len(weighted.Weights):
+		return 0
+	}
+	return weighted.Weights[i]
+}
+
+func (p *Policy) state(u *reverseproxy.Upstream, r *http.Request, now time.Time) *Upstream {
 	t := p.transport
-	return t.group.Upstream(dialAddress(r.Context(), u.Dial), t.settings, now).ready(now)
+	return t.group.Upstream(dialAddress(r.Context(), u.Dial), t.settings, now)
 }
 
 var (

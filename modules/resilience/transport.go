@@ -1,6 +1,7 @@
 package resilience
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,12 +51,30 @@ type Transport struct {
 	// Default: 500 502 503 504 timeout error.
 	FailOn []string `json:"fail_on,omitempty"`
 
+	// What is tried again, and how often. Default: only what never reached an
+	// upstream, on another one.
+	Retry *RetryConfig `json:"retry,omitempty"`
+
+	// When a second request is sent while the first is without an answer.
+	// Default: never.
+	Hedge *HedgeConfig `json:"hedge,omitempty"`
+
+	// How many requests an upstream may have at once, and how many may wait.
+	// Default: no limit.
+	Bulkhead *BulkheadConfig `json:"bulkhead,omitempty"`
+
+	// A limit of the requests at once that follows what the upstream can take,
+	// instead of a bulkhead's fixed one. Default: none.
+	AdaptiveLimit *AdaptiveConfig `json:"adaptive_limit,omitempty"`
+
 	// The transport that is wrapped. Default: Caddy's defaults.
 	HTTP *reverseproxy.HTTPTransport `json:"http,omitempty"`
 
 	settings *settings
 	serial   uint64
 	failures failures
+	retry    *retryRules
+	hedge    *hedgeRules
 	group    *Group
 	events   *caddyevents.App
 	ctx      caddy.Context
@@ -79,9 +98,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.validate(); err != nil {
 		return fmt.Errorf("transport resilient: %w", err)
 	}
-	t.settings = &settings{rule: t.Breaker.rule()}
-	var err error
-	if t.failures, err = parseFailures(t.FailOn); err != nil {
+	if err := t.readRules(); err != nil {
 		return fmt.Errorf("transport resilient: %w", err)
 	}
 	if t.HTTP == nil {
@@ -95,6 +112,32 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.metrics = metricsOf(t.Name)
 	return t.join(ctx)
+}
+
+// readRules turns the config into what requests need.
+func (t *Transport) readRules() (err error) {
+	if t.failures, err = parseFailures(t.FailOn); err != nil {
+		return err
+	}
+	if t.retry, err = t.Retry.rules(); err != nil {
+		return err
+	}
+	if t.hedge, err = t.Hedge.rules(); err != nil {
+		return err
+	}
+	t.settings = &settings{rule: t.Breaker.rule(), share: 0.2, floor: 3}
+	if r := t.Retry; r != nil {
+		t.settings.share = or(r.Budget, 20).Share()
+		t.settings.floor = or(r.Min, 3)
+	}
+	if b := t.Bulkhead; b != nil {
+		t.settings.places, t.settings.queue, t.settings.wait = b.Max, b.Queue, b.waits()
+	}
+	if a := t.AdaptiveLimit; a != nil {
+		t.settings.adaptMin, t.settings.adaptMax = a.Min, a.Max
+		t.settings.queue, t.settings.wait = a.Queue, a.bulkhead().waits()
+	}
+	return nil
 }
 
 func (t *Transport) provisionEvents(ctx caddy.Context) error {
@@ -112,7 +155,7 @@ func (t *Transport) join(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	g, _, err := groups.LoadOrNew(t.Name, func() (caddy.Destructor, error) { return newGroup(t.Name), nil })
+	g, _, err := groups.LoadOrNew(t.Name, func() (caddy.Destructor, error) { return newGroup(t.Name, t.settings), nil })
 	if err != nil {
 		return err
 	}
@@ -156,7 +199,10 @@ func (t *Transport) validate() error {
 	if strings.ContainsAny(t.Name, "{}") {
 		return fmt.Errorf("name must be without placeholders, got %q", t.Name)
 	}
-	return t.Breaker.validate()
+	if t.Bulkhead != nil && t.AdaptiveLimit != nil {
+		return errors.New("bulkhead and adaptive_limit are alternatives")
+	}
+	return cmp.Or(t.Breaker.validate(), t.Retry.validate(), t.Bulkhead.validate(), t.AdaptiveLimit.validate())
 }
 
 // Cleanup gives back the group if this Provision took it.

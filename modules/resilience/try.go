@@ -3,25 +3,30 @@ package resilience
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // settleAfter is how long a body has to flow before its try counts as a
 // success, though it has not ended: a stream would otherwise never count.
 const settleAfter = time.Second
 
-// try is one request to one upstream. What it holds (a permit, a place among
-// the requests in flight, its context) is released exactly once: at the end of
-// the response body, when the upstream fails, or when the client's request
-// ends in whatever way, a panic included.
+// try is one request to one upstream. What it holds (a permit, places in the
+// upstream's bulkhead and in the budget, its context) is released exactly once:
+// at the end of the response body, when the upstream fails, or when the
+// client's request ends in whatever way, a panic included.
 type try struct {
 	t      *Transport
 	u      *Upstream
 	permit Permit
 	start  time.Time
+	extra  bool      // one of the budget's
+	place  *Bulkhead // where it has a place; nil if there is none
 
 	// cancel ends the try's own context; nil without one.
 	cancel context.CancelCauseFunc
@@ -32,6 +37,97 @@ type try struct {
 
 	settled  atomic.Bool
 	released atomic.Bool
+}
+
+// attempt makes one try on one upstream, if that upstream's bulkhead and
+// breaker allow it. It may run beside other tries of the same request.
+func (t *Transport) attempt(req *http.Request, to target, p Priority, extra bool) result {
+	a, err := t.admit(req.Context(), to.u, p)
+	if err != nil {
+		if extra {
+			t.group.budget.Done(true)
+		}
+		kind := final // the client went away while waiting
+		if _, ok := errors.AsType[*refusedError](err); ok {
+			kind = refused
+		}
+		return result{err: err, kind: kind, to: to}
+	}
+	if a.extra = extra; !extra {
+		t.group.budget.First(a.start)
+	}
+	r := a.send(req)
+	r.to = to
+	return r
+}
+
+// admit takes what a try needs.
+func (t *Transport) admit(ctx context.Context, u *Upstream, p Priority) (*try, error) {
+	now := time.Now()
+	if !u.breaker.Ready(now) {
+		return nil, t.refuse(u, whyOpen, u.breaker.RetryAfter(now))
+	}
+	place := u.bulkhead.Load()
+	if place != nil {
+		if err := place.Enter(ctx, p); err != nil {
+			return nil, t.refuseFull(u, err)
+		}
+		now = time.Now()
+	}
+	permit, change, ok := u.breaker.Acquire(now)
+	t.report(u, change)
+	if !ok {
+		if place != nil {
+			place.Leave()
+		}
+		return nil, t.refuse(u, whyOpen, u.breaker.RetryAfter(now))
+	}
+	u.started(now)
+	return &try{t: t, u: u, permit: permit, start: now, place: place}, nil
+}
+
+func (t *Transport) refuse(u *Upstream, why string, wait time.Duration) error {
+	t.metrics.refused[why].Inc()
+	return &refusedError{upstream: u.dial, why: why, wait: wait}
+}
+
+// refuseFull turns down a request that found no place in the bulkhead.
+func (t *Transport) refuseFull(u *Upstream, err error) error {
+	if errors.Is(err, errFull) || errors.Is(err, errWaited) {
+		return t.refuse(u, whyFull, time.Second)
+	}
+	if errors.Is(err, errTotalTimeout) {
+		return &timeoutError{upstream: u.dial, total: true}
+	}
+	return err
+}
+
+// send makes the round trip. It releases the try unless a body that is still to
+// be read does so.
+func (a *try) send(req *http.Request) result {
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			a.release()
+		}
+	}()
+	sent := a.deadline(req, time.Duration(a.t.TryTimeout))
+	res, err := a.t.HTTP.RoundTrip(sent)
+	if err == nil && a.timer != nil && !a.timer.Stop() {
+		res.Body.Close() // the deadline was a moment faster
+		err = errTryTimeout
+	}
+	if err != nil {
+		kind, err := a.failed(req, sent, err)
+		return result{err: err, kind: kind, try: a}
+	}
+	handedOver = true
+	a.answered(req, res)
+	r := result{res: res, try: a}
+	if a.t.retry.status(res.StatusCode) {
+		r.kind = badStatus
+	}
+	return r
 }
 
 // settle records the outcome, once.
@@ -50,6 +146,10 @@ func (a *try) release() {
 	}
 	a.settle(Neither, time.Now())
 	a.u.inFlight.Add(-1)
+	a.t.group.budget.Done(a.extra)
+	if a.place != nil {
+		a.place.Leave()
+	}
 	if a.timer != nil {
 		a.timer.Stop()
 	}
@@ -70,25 +170,56 @@ func (a *try) deadline(req *http.Request, limit time.Duration) *http.Request {
 	return req.WithContext(ctx)
 }
 
-// failed settles a try that got no response and returns the error to pass on.
-func (a *try) failed(req, sent *http.Request, err error) error {
+// failed settles a try that got no response. It returns how the try ended and
+// the error to pass on.
+func (a *try) failed(req, sent *http.Request, err error) (kind, error) {
 	now := time.Now()
 	defer a.release()
-	cause := context.Cause(sent.Context())
+	ctx := sent.Context()
 	switch {
-	case errors.Is(cause, errTryTimeout), errors.Is(cause, errTotalTimeout), isTimeout(err) && req.Context().Err() == nil:
-		a.settle(outcome(a.t.failures.timeouts), now)
-		if cause == nil {
-			return err
-		}
-		return &timeoutError{upstream: a.u.dial, after: now.Sub(a.start), total: errors.Is(cause, errTotalTimeout)}
-	case req.Context().Err() != nil, clientBodyFailed(sent):
+	case clientBodyError(sent) != nil:
 		a.settle(Neither, now)
-	default:
+		return final, clientBodyError(sent)
+	case causedBy(ctx, errHedged):
+		a.lost(now)
+		return final, err
+	case errors.Is(err, errTryTimeout), causedBy(ctx, errTryTimeout):
+		a.overloaded(now)
+		a.settle(outcome(a.t.failures.timeouts), now)
+		return timeout, &timeoutError{upstream: a.u.dial, after: now.Sub(a.start)}
+	case causedBy(ctx, errTotalTimeout):
+		a.overloaded(now)
+		a.settle(outcome(a.t.failures.timeouts), now)
+		return final, &timeoutError{upstream: a.u.dial, after: now.Sub(a.start), total: true}
+	case req.Context().Err() != nil:
+		a.settle(Neither, now)
+		return final, err
+	case isDialError(err):
 		a.settle(outcome(a.t.failures.errors), now)
+		return connect, err
+	case isTimeout(err):
+		a.overloaded(now)
+		a.settle(outcome(a.t.failures.timeouts), now)
+		return timeout, err
 	}
-	return err
+	a.settle(outcome(a.t.failures.errors), now)
+	return reset, err
 }
+
+// lost settles a try that another one of the same request has overtaken. That
+// says nothing about the upstream, unless it has answered nothing at all since
+// longer than a try may take: then it hangs, and nobody but its hedges notices.
+func (a *try) lost(now time.Time) {
+	a.t.noteLatency(now.Sub(a.start), now)
+	if a.u.silent(now) > or(time.Duration(a.t.TryTimeout), time.Second) {
+		a.settle(outcome(a.t.failures.timeouts), now)
+		return
+	}
+	a.settle(Neither, now)
+}
+
+// overloaded tells the adaptive limit that the upstream was too slow.
+func (a *try) overloaded(now time.Time) { a.u.adapt(now.Sub(a.start), true, now) }
 
 func outcome(failed bool) Outcome {
 	if failed {
@@ -106,6 +237,10 @@ func isTimeout(err error) bool {
 // can be said yet, and watches over the body.
 func (a *try) answered(req *http.Request, res *http.Response) {
 	now := time.Now()
+	took := now.Sub(a.start)
+	a.u.answered()
+	a.u.adapt(took, res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable, now)
+	a.t.noteLatency(took, now)
 	switch {
 	case a.t.failures.status(res.StatusCode):
 		a.settle(Failure, now)
@@ -117,7 +252,8 @@ func (a *try) answered(req *http.Request, res *http.Response) {
 		a.cancel = nil
 		a.release()
 		return
-	case req.Method == http.MethodHead, res.ContentLength == 0, res.Body == http.NoBody:
+	}
+	if req.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
 		a.settle(Success, now)
 		a.release()
 		return
@@ -149,7 +285,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 // the upstream's failure, unless the client had gone before.
 func (b *responseBody) end(err error) {
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		b.try.settle(Success, time.Now())
 	case b.req.Context().Err() != nil:
 		b.try.settle(Neither, time.Now())
@@ -167,26 +303,48 @@ func (b *responseBody) Close() error {
 		b.try.settle(Success, time.Now())
 	}
 	b.try.detach()
+	err := b.ReadCloser.Close()
 	b.try.release()
-	return b.ReadCloser.Close()
+	return err
 }
 
-// requestBody notes that reading the client's request failed, which is not the
-// upstream's fault.
+// requestBody stands between the wrapped transport and a client's body. It
+// notes whether any of it has been read, and that reading failed, which is not
+// the upstream's fault. Close is passed on only after the end was read: if an
+// upstream answers before, the server has to see that the rest is still on the
+// connection, or it would take that for the client's next request.
 type requestBody struct {
 	io.ReadCloser
-	failed atomic.Bool
+	read  atomic.Bool
+	ended atomic.Bool
+	err   atomic.Pointer[error]
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		b.failed.Store(true)
+	switch {
+	case err == io.EOF:
+		b.ended.Store(true)
+	case err != nil:
+		b.err.CompareAndSwap(nil, &err)
 	}
 	return n, err
 }
 
-func clientBodyFailed(req *http.Request) bool {
+func (b *requestBody) Close() error {
+	if !b.ended.Load() {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// clientBodyError returns the error that reading the client's body has met, as
+// the error of a bad request.
+func clientBodyError(req *http.Request) error {
 	b, ok := req.Body.(*requestBody)
-	return ok && b.failed.Load()
+	if !ok || b.err.Load() == nil {
+		return nil
+	}
+	return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("reading the request's body: %w", *b.err.Load()))
 }

@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -103,4 +104,14 @@ func oneDuration(d *caddyfile.Dispenser, option string, to *caddy.Duration) erro
 		return d.Errf("%s: %v", option, err)
 	}
 	return nil
+}
+
+// list reads the values of the current keyword up to one of the others.
+func (w *words) list(others ...string) []string {
+	var values []string
+	for w.rest() > 0 && !slices.Contains(others, w.args[w.at+1]) {
+		w.next()
+		values = append(values, w.word())
+	}
+	return values
 }

@@ -1,0 +1,82 @@
+package resilience
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// raw sends bytes on a connection of its own and returns the status of the
+// first response, 0 without one.
+func (p *proxy) raw(request string, halfClose bool) int {
+	p.t.Helper()
+	conn, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(conn, request)
+	if halfClose {
+		conn.(*net.TCPConn).CloseWrite()
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
+
+func TestTransport_BrokenRequestBodiesAreTheClientsFault(t *testing.T) {
+	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	p := startProxy(t, "resilience {\nfallback respond 503 sorry\n}\n"+site("breaker 3 failures open 1m\nretry 2", o))
+	head := "POST / HTTP/1.1\r\nHost: " + p.addr + "\r\n"
+	for range 5 {
+		if got := p.raw(head+"Transfer-Encoding: chunked\r\n\r\nzz\r\n", false); got != 400 {
+			t.Errorf("a malformed chunk: %d, want 400", got)
+		}
+		if got := p.raw(strings.Replace(head, "POST", "PUT", 1)+"Content-Length: 100\r\n\r\n0123456789", true); got != 400 && got != 499 && got != 0 {
+			t.Errorf("a body that is cut off: %d, want 400 or nothing", got)
+		}
+		if got := p.raw(head+"Content-Length: 100\r\n\r\n0123456789", true); got != 400 && got != 499 && got != 0 {
+			t.Errorf("a body that is cut off: %d, want 400 or nothing", got)
+		}
+	}
+	if f := state(t, "default", o.addr).breaker.Facts(time.Now()); f.State != "closed" || f.Failures != 0 {
+		t.Errorf("broken clients count against the upstream: %+v", f)
+	}
+	if a := p.do(http.MethodPost, "/", "fine"); a.body != "fine" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+}
+
+// An answer before the end of a long body must not make the server take the
+// rest of it for another request.
+func TestTransport_EarlyAnswersStayInStep(t *testing.T) {
+	o := newOrigin(t, status(413))
+	p := startProxy(t, site("breaker off", o))
+	body := strings.Repeat("GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", 40_000)
+	for range 20 {
+		conn, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		go fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", p.addr, len(body), body)
+		r := bufio.NewReader(conn)
+		if res, err := http.ReadResponse(r, nil); err == nil {
+			io.Copy(io.Discard, res.Body)
+			conn.SetDeadline(time.Now().Add(100 * time.Millisecond)) // nothing more is to come
+			if again, err := http.ReadResponse(r, nil); err == nil {
+				t.Fatalf("the rest of a body was answered as a request: %d after %d", again.StatusCode, res.StatusCode)
+			}
+		}
+		conn.Close()
+	}
+}

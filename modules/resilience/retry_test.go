@@ -1,0 +1,434 @@
+package resilience
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+// site proxies to upstreams in the order given, with options of the transport.
+func site(options string, upstreams ...*origin) string {
+	var addrs []string
+	for _, o := range upstreams {
+		addrs = append(addrs, o.addr)
+	}
+	return fmt.Sprintf(`reverse_proxy %s {
+		lb_policy resilient {
+			policy first
+		}
+		transport resilient {
+			%s
+		}
+	}`, strings.Join(addrs, " "), options)
+}
+
+func TestDialInfoKey_IsReverseProxys(t *testing.T) {
+	ctx := context.WithValue(t.Context(), dialInfoKey, reverseproxy.DialInfo{Address: "x"})
+	if di, ok := reverseproxy.GetDialInfo(ctx); !ok || di.Address != "x" {
+		t.Errorf("reverse_proxy finds %+v, %t: it has renamed its context key", di, ok)
+	}
+}
+
+func TestRetry_WhatNeverReachedAnUpstreamGoesToAnother(t *testing.T) {
+	dead, alive := newOrigin(t, nil), newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s", r.Host, body)
+	})
+	p := startProxy(t, site("breaker 3 failures open 1m", dead, alive))
+	dead.kill()
+	for range 6 { // three failed dials, then the breaker
+		if a := p.do(http.MethodPost, "/", "sent once"); a.status != 200 || a.body != p.addr+" sent once" {
+			t.Fatalf("POST: %d %q", a.status, a.body)
+		}
+	}
+	if first, extra := state(t, "default", dead.addr), uint64(0); first.breaker.State() != Open {
+		t.Error("the dead upstream's breaker is closed", extra)
+	}
+}
+
+func TestRetry_StatusesOfIdempotentRequests(t *testing.T) {
+	bad, good := newOrigin(t, status(503)), newOrigin(t, nil)
+	p := startProxy(t, site("breaker off\nretry 1 on 503", bad, good))
+	if a := p.get("/"); a.status != 200 {
+		t.Errorf("GET: %d, want 200 from the other upstream", a.status)
+	}
+	if a := p.do(http.MethodPut, "/", "body"); a.status != 200 {
+		t.Errorf("PUT: %d, want 200 from the other upstream", a.status)
+	}
+	if a := p.do(http.MethodPost, "/", "body"); a.status != 503 {
+		t.Errorf("POST: %d, want the 503 of the first upstream", a.status)
+	}
+	bad.set(status(500))
+	if a := p.get("/"); a.status != 500 {
+		t.Errorf("GET: %d, want the 500 that is not to be tried again", a.status)
+	}
+}
+
+func TestRetry_SendsTheSameBodyAgain(t *testing.T) {
+	body := strings.Repeat("0123456789", 3000)
+	var got atomic.Int64
+	check := func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if string(b) == body && r.ContentLength == int64(len(body)) {
+			got.Add(1)
+		}
+		w.WriteHeader(503)
+	}
+	o := newOrigin(t, check)
+	p := startProxy(t, site("breaker off\nretry 2 on 503 {\nmethods POST\nbackoff 1ms\n}", o))
+	if a := p.do(http.MethodPost, "/", body); a.status != 503 || got.Load() != 3 {
+		t.Errorf("%d, with the whole body %d times; want 503 after 3", a.status, got.Load())
+	}
+	if err := p.load(site("breaker off\nretry 2 on 503 {\nmethods POST\nbackoff 1ms\nbuffer 1kB\n}", o)); err != nil {
+		t.Fatal(err)
+	}
+	got.Store(0)
+	if a := p.do(http.MethodPost, "/", body); a.status != 503 || got.Load() != 1 {
+		t.Errorf("a body over the buffer's size: %d, %d times; want 503 after 1", a.status, got.Load())
+	}
+}
+
+func TestRetry_IdempotencyKeyAllowsAnyMethod(t *testing.T) {
+	bad, good := newOrigin(t, status(503)), newOrigin(t, nil)
+	p := startProxy(t, site("breaker off\nretry 1 on 503 {\nidempotency_key\n}", bad, good))
+	req, _ := http.NewRequest(http.MethodPost, "http://"+p.addr, strings.NewReader("pay"))
+	req.Header.Set("Idempotency-Key", "1")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("with a key: %d, want 200", res.StatusCode)
+	}
+	if a := p.do(http.MethodPost, "/", "pay"); a.status != 503 {
+		t.Errorf("without a key: %d, want 503", a.status)
+	}
+}
+
+func TestRetry_ResetsAndTimeouts(t *testing.T) {
+	for name, behave := range map[string]http.HandlerFunc{
+		"reset": func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := http.NewResponseController(w).Hijack()
+			conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+		},
+		"timeout": hang,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad, good := newOrigin(t, behave), newOrigin(t, nil)
+			p := startProxy(t, site("breaker off\ntry_timeout 100ms\nretry 1 on "+name, bad, good))
+			if a := p.get("/"); a.status != 200 || a.took > time.Second {
+				t.Errorf("GET: %d after %s", a.status, a.took)
+			}
+			if a := p.do(http.MethodPost, "/", "x"); a.status == 200 {
+				t.Error("a POST that may have been carried out was sent again")
+			}
+		})
+	}
+}
+
+func TestRetry_NeverAfterResponseBytes(t *testing.T) {
+	half := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "half")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	good := newOrigin(t, nil)
+	p := startProxy(t, site("breaker off\nretry 3", half, good))
+	if a, err := p.try(http.MethodGet, "/", ""); err == nil {
+		t.Errorf("half a response was completed: %d %q", a.status, a.body)
+	}
+	if good.hits.Load() != 0 {
+		t.Error("another upstream was asked after response bytes")
+	}
+}
+
+func TestRetry_HonoursRetryAfter(t *testing.T) {
+	o := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(503)
+	})
+	p := startProxy(t, site("breaker off\nretry 1 on 503 {\nbackoff 1ms 2s\n}", o))
+	if a := p.get("/"); a.took < time.Second || o.hits.Load() != 2 {
+		t.Errorf("asked %d times within %s, want twice with a second between", o.hits.Load(), a.took)
+	}
+	if err := p.load(site("breaker off\nretry 1 on 503 {\nbackoff 1ms 10ms\n}", o)); err != nil {
+		t.Fatal(err)
+	}
+	if a := p.get("/"); a.status != 503 || o.hits.Load() != 3 {
+		t.Error("an upstream was asked again before it wanted to be")
+	}
+}
+
+func TestRetry_BudgetBoundsAmplification(t *testing.T) {
+	o := newOrigin(t, status(503))
+	p := startProxy(t, site("breaker off\nretry 3 on 503 budget 20% min 1 {\nbackoff 1ms 1ms\n}", o))
+	for range 500 {
+		p.get("/")
+	}
+	if hits := o.hits.Load(); hits > 601 || hits < 590 {
+		t.Errorf("500 requests to a failing upstream became %d, want 600", hits)
+	}
+}
+
+func TestRetry_HostFollowsTheUpstream(t *testing.T) {
+	echo := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }
+	dead, alive := newOrigin(t, nil), newOrigin(t, echo)
+	p := startProxy(t, strings.Replace(site("", dead, alive), "lb_policy", "header_up Host {upstream_hostport}\nheader_down X-Upstream {http.reverse_proxy.upstream.hostport}\nlb_policy", 1))
+	dead.kill()
+	if a := p.get("/"); a.body != alive.addr || a.header.Get("X-Upstream") != alive.addr {
+		t.Errorf("Host %q, placeholder %q, want %q for both", a.body, a.header.Get("X-Upstream"), alive.addr)
+	}
+}
+
+func TestRetry_OneOfThreeDiesUnnoticed(t *testing.T) {
+	a, b, c := newOrigin(t, nil), newOrigin(t, nil), newOrigin(t, nil)
+	p := startProxy(t, strings.Replace(site("try_timeout 1s\nbreaker 5 failures open 1m\nretry 2\nhttp {\ndial_timeout 500ms\n}", a, b, c), "policy first", "policy round_robin", 1))
+	var bad, sent atomic.Int64
+	stop := make(chan struct{})
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		b.kill()
+		time.Sleep(300 * time.Millisecond)
+		close(stop)
+	}()
+	parallel(8, func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			sent.Add(1)
+			if a, err := p.try(http.MethodGet, "/", ""); err != nil || a.status != 200 {
+				bad.Add(1)
+				t.Log(a.status, a.body, err)
+			}
+		}
+	})
+	if bad.Load() > 0 || sent.Load() < 100 {
+		t.Errorf("%d of %d requests failed when one upstream died", bad.Load(), sent.Load())
+	}
+	u := state(t, "default", b.addr)
+	if u.breaker.State() != Open {
+		t.Errorf("the dead upstream's breaker is %s", u.breaker.State())
+	}
+}
+
+func TestHedge_SecondUpstreamAnswersForASlowOne(t *testing.T) {
+	slow, quick := newOrigin(t, hang), newOrigin(t, nil)
+	p := startProxy(t, site("breaker off\nhedge 30ms", slow, quick)+"\nmetrics /metrics")
+	a := p.get("/")
+	if a.status != 200 || a.took < 30*time.Millisecond || a.took > time.Second {
+		t.Errorf("%d after %s, want 200 after 30ms", a.status, a.took)
+	}
+	eventually(t, "the slow try is cancelled", func() bool { return state(t, "default", slow.addr).inFlight.Load() == 0 })
+	slow.set(func(w http.ResponseWriter, _ *http.Request) { time.Sleep(60 * time.Millisecond) })
+	if a := p.do(http.MethodPost, "/", "x"); a.status != 200 || quick.hits.Load() > 1 {
+		t.Errorf("a POST was hedged: %d", a.status)
+	}
+}
+
+func TestHedge_FirstWinsAndTheHedgeIsCancelled(t *testing.T) {
+	var cancelled atomic.Bool
+	slow := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(60 * time.Millisecond)
+		fmt.Fprint(w, "first")
+	})
+	slower := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		cancelled.Store(true)
+	})
+	p := startProxy(t, site("hedge 20ms", slow, slower))
+	if a := p.get("/"); a.body != "first" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+	eventually(t, "the hedge is cancelled", cancelled.Load)
+	if f := state(t, "default", slower.addr).breaker.Facts(time.Now()); f.Failures != 0 {
+		t.Errorf("a cancelled hedge counts as a failure: %+v", f)
+	}
+}
+
+func TestHedge_HungUpstreamOpensItsBreaker(t *testing.T) {
+	hung, quick := newOrigin(t, hang), newOrigin(t, nil)
+	p := startProxy(t, site("try_timeout 300ms\nbreaker 3 failures open 1m\nhedge 10ms max 1", hung, quick))
+	eventually(t, "its breaker is open", func() bool {
+		if a := p.get("/"); a.status != 200 || a.took > 250*time.Millisecond {
+			t.Fatalf("%d after %s", a.status, a.took)
+		}
+		return state(t, "default", hung.addr).breaker.State() == Open
+	})
+}
+
+func TestHedge_ByQuantileCutsTheTail(t *testing.T) {
+	var n atomic.Int64
+	o := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1)%50 == 0 {
+			time.Sleep(300 * time.Millisecond)
+		} else {
+			time.Sleep(2 * time.Millisecond)
+		}
+		fmt.Fprint(w, "ok")
+	})
+	p := startProxy(t, site("hedge p95", o))
+	for range 100 {
+		p.get("/")
+	}
+	time.Sleep(latencyRefresh)
+	late := 0
+	before := o.hits.Load()
+	for range 300 {
+		if p.get("/").took > 150*time.Millisecond {
+			late++
+		}
+	}
+	if late > 1 {
+		t.Errorf("%d of 300 answers were late in spite of hedging", late)
+	}
+	if extra := o.hits.Load() - before - 300; extra < 4 || extra > 40 {
+		t.Errorf("%d hedges for 300 requests", extra)
+	}
+}
+
+func TestBulkhead_PerUpstreamSendsTheRestElsewhere(t *testing.T) {
+	gate := make(chan struct{})
+	busy := newOrigin(t, func(http.ResponseWriter, *http.Request) { <-gate })
+	free := newOrigin(t, nil)
+	p := startProxy(t, site("bulkhead 6", busy, free))
+	var fine atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		parallel(10, func() {
+			if a := p.get("/"); a.status == 200 {
+				fine.Add(1)
+			} else {
+				t.Errorf("%d %q", a.status, a.body)
+			}
+		})
+	}()
+	eventually(t, "four answers come from the other", func() bool { return fine.Load() == 4 })
+	if busy.hits.Load() != 6 {
+		t.Errorf("the busy upstream has %d requests, want 6", busy.hits.Load())
+	}
+	close(gate)
+	<-done
+	if err := p.load(site("bulkhead 1", busy)); err != nil {
+		t.Fatal(err)
+	}
+	gate = make(chan struct{})
+	busy.set(func(http.ResponseWriter, *http.Request) { <-gate })
+	go p.try(http.MethodGet, "/", "")
+	eventually(t, "the only upstream is busy", func() bool { return state(t, "default", busy.addr).inFlight.Load() == 1 })
+	if a := p.get("/"); a.status != 503 || a.header.Get("Retry-After") != "1" {
+		t.Errorf("a full upstream: %d, Retry-After %q", a.status, a.header.Get("Retry-After"))
+	}
+	close(gate)
+}
+
+func TestAdaptiveLimit_KeepsAnUpstreamFromDrowning(t *testing.T) {
+	workers := make(chan struct{}, 4)
+	o := newOrigin(t, func(http.ResponseWriter, *http.Request) {
+		workers <- struct{}{}
+		defer func() { <-workers }()
+		time.Sleep(5 * time.Millisecond)
+	})
+	p := startProxy(t, site("adaptive_limit 2 100 queue 100 wait 5s\nbreaker off", o))
+	stop := time.Now().Add(1500 * time.Millisecond)
+	parallel(60, func() {
+		for time.Now().Before(stop) {
+			p.get("/")
+		}
+	})
+	_, _, places := state(t, "default", o.addr).bulkhead.Load().Depth()
+	if places > 45 || places < 2 {
+		t.Errorf("the limit of an upstream with 4 workers under 60 clients is %d", places)
+	}
+}
+
+func TestRamp_RecoveredUpstreamGetsItsShareBackSlowly(t *testing.T) {
+	a, b := newOrigin(t, nil), newOrigin(t, nil)
+	p := startProxy(t, site("breaker 1 failures open 50ms ramp 1h\nretry off", a, b))
+	a.set(status(500))
+	p.wantStatuses(500, 200)
+	a.set(func(http.ResponseWriter, *http.Request) {})
+	time.Sleep(60 * time.Millisecond)
+	p.wantStatuses(200) // the probe
+	before := a.hits.Load()
+	for range 300 {
+		p.wantStatuses(200)
+	}
+	if got := a.hits.Load() - before; got < 10 || got > 65 {
+		t.Errorf("an upstream that has just recovered got %d of 300 requests, want about 30", got)
+	}
+}
+
+// Nothing is left behind by any way in which a request can end.
+func TestTransport_LeaksNothing(t *testing.T) {
+	var n atomic.Int64
+	behave := func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		switch n.Add(1) % 6 {
+		case 0:
+			<-r.Context().Done()
+		case 1:
+			w.WriteHeader(503)
+		case 2:
+			fmt.Fprint(w, "half")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		case 3:
+			panic(http.ErrAbortHandler)
+		case 4:
+			w.Write(bytes.Repeat([]byte("x"), 200_000))
+		default:
+			fmt.Fprint(w, "fine")
+		}
+	}
+	a, b := newOrigin(t, behave), newOrigin(t, behave)
+	p := startProxy(t, site("try_timeout 30ms\nbreaker off\nbulkhead 50 queue 10\nretry 2 budget 100%\nhedge 10ms max 2", a, b))
+	p.try(http.MethodGet, "/", "")
+	client := &http.Client{Timeout: 25 * time.Millisecond}
+	before := runtime.NumGoroutine()
+	parallel(10, func() {
+		for range 30 {
+			if res, err := client.Get("http://" + p.addr); err == nil {
+				io.CopyN(io.Discard, res.Body, 100)
+				res.Body.Close()
+			}
+			p.try(http.MethodPost, "/", "body")
+		}
+	})
+	client.CloseIdleConnections()
+	http.DefaultClient.CloseIdleConnections()
+	for _, o := range []*origin{a, b} {
+		u := state(t, "default", o.addr)
+		eventually(t, "no try is in flight", func() bool { return u.inFlight.Load() == 0 })
+		if taken, waiting, _ := u.bulkhead.Load().Depth(); taken != 0 || waiting != 0 {
+			t.Errorf("%d places are still taken and %d wait", taken, waiting)
+		}
+	}
+	groups.Range(func(_, v any) bool {
+		if under := v.(*Group).budget.under; under != (budgetSlot{}) {
+			t.Errorf("the budget still counts %+v under way", under)
+		}
+		return true
+	})
+	a.kill()
+	b.kill()
+	eventually(t, "goroutines have ended", func() bool {
+		runtime.GC()
+		return runtime.NumGoroutine() <= before+2
+	})
+}
