@@ -26,14 +26,19 @@ func lastWords(file string) string {
 	return undress(last)
 }
 
-// undress takes the message and the error out of a JSON log line.
+// undress takes the message and the error out of a JSON log line. What was
+// logged in passing is not why a program ended.
 func undress(line string) string {
 	var entry struct {
+		Level   string `json:"level"`
 		Message string `json:"msg"`
 		Error   string `json:"error"`
 	}
 	if json.Unmarshal([]byte(line), &entry) != nil || entry.Message == "" {
 		return line
+	}
+	if level := strings.ToLower(entry.Level); level == "info" || level == "debug" {
+		return "it named no error"
 	}
 	if entry.Error == "" {
 		return entry.Message

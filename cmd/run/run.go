@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // run starts the user service and then the gateway, and returns when both have
@@ -63,6 +66,24 @@ func firstError(cause, after error) error {
 	return after
 }
 
+// revocations has the user service tell the gateway which tokens are no longer
+// good: by the Redis that both use, or else by the admin endpoint.
+func revocations(o options, getenv func(string) string) []string {
+	if getenv("USERS_REDIS_URL") != "" || getenv("USERS_GATEWAY_ADMIN") != "" {
+		return nil
+	}
+	// The service knows a single Redis, not a Cluster or a Sentinel.
+	redis := getenv("REDIS_URL")
+	if strings.HasPrefix(redis, "redis://") || strings.HasPrefix(redis, "rediss://") {
+		return []string{"USERS_REDIS_URL=" + redis}
+	}
+	host, port, err := net.SplitHostPort(o.admin)
+	if err != nil {
+		return nil // off
+	}
+	return []string{"USERS_GATEWAY_ADMIN=http://" + net.JoinHostPort(cmp.Or(host, "localhost"), port)}
+}
+
 // environment is what the started programs get: this process's, with the
 // addresses agreed between them, and Caddy's own state kept in the data folder.
 func environment(o options) ([]string, error) {
@@ -76,6 +97,7 @@ func environment(o options) ([]string, error) {
 		"FAIRWAY_ADMIN="+o.admin,
 		"USERS_ADDRESS="+o.usersListen,
 	)
+	env = append(env, revocations(o, os.Getenv)...)
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
 		if os.Getenv(name) == "" {
 			env = append(env, name+"="+data)

@@ -228,6 +228,11 @@ func TestRun_FailuresAreOneLine(t *testing.T) {
 			nil,
 			"users ended by itself (exit status 3): users: the database is wrong (see ",
 		},
+		"user service is killed in passing": {
+			map[string]string{"users": "refuse", "WORDS": `{"level":"INFO","msg":"request","status":200}` + "\n"},
+			nil,
+			"users ended by itself (exit status 3): it named no error (see ",
+		},
 		"user service says nothing": {
 			map[string]string{"users": "refuse"},
 			nil,
@@ -290,6 +295,26 @@ func TestRun_TakenPortNamesItAndWhatWantsIt(t *testing.T) {
 				t.Errorf("run = %v, want %q", err, want)
 			}
 		})
+	}
+}
+
+func TestRevocations_ReachTheGateway(t *testing.T) {
+	for _, tt := range []struct {
+		name, admin string
+		env         map[string]string
+		want        string
+	}{
+		{"without Redis by the admin endpoint", "localhost:2019", nil, "USERS_GATEWAY_ADMIN=http://localhost:2019"},
+		{"Redis switched off", "localhost:2019", map[string]string{"REDIS_URL": "off"}, "USERS_GATEWAY_ADMIN=http://localhost:2019"},
+		{"by the gateway's Redis", "localhost:2019", map[string]string{"REDIS_URL": "redis://r"}, "USERS_REDIS_URL=redis://r"},
+		{"a Cluster, which the service does not know", ":2019", map[string]string{"REDIS_URL": "redis+cluster://r"}, "USERS_GATEWAY_ADMIN=http://localhost:2019"},
+		{"as the user says", "localhost:2019", map[string]string{"USERS_GATEWAY_ADMIN": "http://a"}, ""},
+		{"no way at all", "off", nil, ""},
+	} {
+		got := revocations(options{admin: tt.admin}, func(name string) string { return tt.env[name] })
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -135,9 +135,23 @@ func act(app *gateway.App, r *http.Request, kind, action string) (any, error) {
 		results[p.Name()] = result
 	}
 	if len(results) == 0 {
-		return nil, noSuchPart(kind, name)
+		return nil, nobodys(app, kind, name)
 	}
 	return results, nil
+}
+
+// nobodys says why no part did what it was told to.
+func nobodys(app *gateway.App, kind, name string) error {
+	for _, p := range app.Parts() {
+		if p.Kind() != kind || name != "" && p.Name() != name {
+			continue
+		}
+		if _, ok := p.(gateway.Actor); ok {
+			return apiError(http.StatusNotFound, fmt.Errorf("no %s of the running config has what the arguments name", kind))
+		}
+		return apiError(http.StatusNotFound, fmt.Errorf("%s has no actions", kind))
+	}
+	return noSuchPart(kind, name)
 }
 
 // sameOrigin refuses what a web page in the operator's browser could send
@@ -169,7 +183,7 @@ func noSuchPart(kind, name string) error {
 	if name != "" {
 		return apiError(http.StatusNotFound, fmt.Errorf("the running config has no %s %q", kind, name))
 	}
-	return apiError(http.StatusNotFound, fmt.Errorf("the running config has no %s that does this", kind))
+	return apiError(http.StatusNotFound, fmt.Errorf("the running config has no %s", kind))
 }
 
 func apiError(status int, err error) error {

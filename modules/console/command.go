@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -88,27 +88,32 @@ func (v view) cobra(cmd *cobra.Command) {
 	if v.act != "" {
 		cmd.Args = cobra.MinimumNArgs(1)
 	}
-	cmd.RunE = caddycmd.WrapCommandFuncForCobra(v.run)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// Caddy's own commands put a mistake into its log, as JSON where that is
+		// not a terminal. Here it is one line for people, and the exit code is 1.
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		err := v.run(caddycmd.Flags{FlagSet: cmd.Flags()})
+		if err != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "fairway: %s\n", strings.TrimSpace(err.Error()))
+		}
+		return err
+	}
 }
 
-func (v view) run(fl caddycmd.Flags) (int, error) {
+func (v view) run(fl caddycmd.Flags) error {
 	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("finding the admin endpoint: %w", err)
+		return fmt.Errorf("finding the admin endpoint: %w", err)
 	}
 	answer, err := v.call(address, fl.Args())
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
 	if fl.Bool("json") {
 		_, err = fmt.Println(strings.TrimSpace(string(answer)))
-	} else {
-		err = render(os.Stdout, answer)
+		return err
 	}
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
-	}
-	return caddy.ExitCodeSuccess, nil
+	return render(os.Stdout, answer)
 }
 
 // call asks the admin endpoint to show the parts or, if there are words on the
@@ -129,10 +134,24 @@ func (v view) call(address string, words []string) ([]byte, error) {
 	header := http.Header{"Content-Type": {"application/json"}}
 	resp, err := caddycmd.AdminAPIRequest(address, method, uri, header, strings.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, plainError(err)
 	}
 	defer resp.Body.Close()
 	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+}
+
+// plainError takes the message out of the JSON with which the admin endpoint
+// refuses, where Caddy's error holds that.
+func plainError(err error) error {
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	text := err.Error()
+	at := strings.IndexByte(text, '{')
+	if at < 0 || json.Unmarshal([]byte(text[at:]), &refusal) != nil || refusal.Error == "" {
+		return err
+	}
+	return errors.New(refusal.Error)
 }
 
 // arguments makes a JSON object of name=value words. A bare name is true.

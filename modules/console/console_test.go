@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
@@ -41,6 +43,13 @@ func (l *lamp) Act(_ context.Context, action string, args json.RawMessage) (any,
 	l.on = *a.On
 	return l.Snapshot(), nil
 }
+
+// wall is a part that can only be looked at.
+type wall struct{}
+
+func (wall) Kind() string  { return "wall" }
+func (wall) Name() string  { return "north" }
+func (wall) Snapshot() any { return struct{}{} }
 
 // load runs a config with the fairway app and the given parts.
 func load(t *testing.T, parts ...gateway.Part) {
@@ -77,13 +86,13 @@ func ask(t *testing.T, r *http.Request) (int, string) {
 }
 
 func TestAdmin(t *testing.T) {
-	load(t, &lamp{name: "hall"}, &lamp{name: "porch", on: true})
+	load(t, &lamp{name: "hall"}, &lamp{name: "porch", on: true}, wall{})
 	for _, tc := range []struct {
 		name, method, target, body string
 		status                     int
 		want                       string
 	}{
-		{"all parts", "GET", "/fairway/", "", 200, `"parts":{"lamp":{"hall":{"on":false},"porch":{"on":true}}}`},
+		{"all parts", "GET", "/fairway/", "", 200, `"parts":{"lamp":{"hall":{"on":false},"porch":{"on":true}},"wall":{"north":{}}}`},
 		{"one kind", "GET", "/fairway/lamp", "", 200, `{"hall":{"on":false},"porch":{"on":true}}`},
 		{"one part", "GET", "/fairway/lamp?name=hall", "", 200, `{"hall":{"on":false}}`},
 		{"unknown kind", "GET", "/fairway/fan", "", 404, "no fan"},
@@ -91,8 +100,10 @@ func TestAdmin(t *testing.T) {
 		{"deeper than anything", "GET", "/fairway/lamp/hall", "", 404, `nothing to read at "hall"`},
 		{"an action on one", "POST", "/fairway/lamp/switch?name=hall", `{"on":true}`, 200, `{"hall":{"on":true}}`},
 		{"an action on whose it is", "POST", "/fairway/lamp/switch", `{"on":false,"for":"hall"}`, 200, `{"hall":{"on":false}}`},
-		{"an action on nobody's", "POST", "/fairway/lamp/switch", `{"on":true,"for":"attic"}`, 404, "no lamp that does this"},
+		{"an action on nobody's", "POST", "/fairway/lamp/switch", `{"on":true,"for":"attic"}`, 404, "no lamp of the running config has what the arguments name"},
 		{"an unknown action", "POST", "/fairway/lamp/dim", `{}`, 404, `lamp has no action "dim"`},
+		{"an action on a kind that is not there", "POST", "/fairway/fan/switch", `{}`, 404, "the running config has no fan"},
+		{"an action on what has none", "POST", "/fairway/wall/switch", `{}`, 404, "wall has no actions"},
 		{"a wrong argument", "POST", "/fairway/lamp/switch", `{}`, 400, "on: want true or false"},
 		{"no JSON", "POST", "/fairway/lamp/switch", `{`, 400, "not JSON"},
 		{"too long", "POST", "/fairway/lamp/switch", strings.Repeat(" ", maxArguments+1), 400, "too large"},
@@ -125,6 +136,37 @@ func TestArguments(t *testing.T) {
 	for _, words := range [][]string{{"=x"}, {"a=1", "a=2"}} {
 		if _, err := arguments(words); err == nil {
 			t.Errorf("arguments(%q) is accepted", words)
+		}
+	}
+}
+
+func TestCommand_AMistakeIsOneLine(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /fairway/cache/purge", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"error":"purge: name \"x\""}` + "\n"))
+	})
+	mux.HandleFunc("GET /fairway/breaker", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "not JSON", http.StatusBadGateway)
+	})
+	admin := httptest.NewServer(mux)
+	t.Cleanup(admin.Close)
+	for _, tc := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"purge", []string{"tag=x"}, "fairway: purge: name \"x\"\n"},
+		{"purge", []string{"tag=x", "tag=y"}, "fairway: argument \"tag\" is given twice\n"},
+		{"breakers", nil, "fairway: caddy responded with error: HTTP 502: not JSON\n"},
+	} {
+		at := slices.IndexFunc(views, func(v view) bool { return v.name == tc.name })
+		cmd, said := &cobra.Command{Use: tc.name}, new(strings.Builder)
+		views[at].cobra(cmd)
+		cmd.SetErr(said)
+		cmd.SetArgs(append(tc.args, "--address", strings.TrimPrefix(admin.URL, "http://")))
+		if err := cmd.Execute(); err == nil || said.String() != tc.want {
+			t.Errorf("%s %q = %v, said %q, want an error and %q", tc.name, tc.args, err, said, tc.want)
 		}
 	}
 }
