@@ -52,7 +52,8 @@ func (c *call) challenge() string {
 // withCall makes the call, logs it when it is over, and turns a panic into a 500.
 func (s *server) withCall(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{requestID: r.Header.Get("X-Request-Id"), userAgent: r.UserAgent(), clientIP: s.clientIP(r)}
+		c := &call{requestID: requestID(r), userAgent: r.UserAgent(), clientIP: s.clientIP(r)}
+		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		w.Header().Set("Cache-Control", "no-store") // unless the answer says otherwise
 		began := time.Now()
@@ -67,13 +68,24 @@ func (s *server) withCall(next http.Handler) http.Handler {
 				}
 				s.log.Error("a handler panicked", "panic", p, "stack", string(debug.Stack()), c.attr())
 				if !rec.wrote {
-					s.refuseStatus(rec, http.StatusInternalServerError)
+					s.refuseStatus(rec, r, http.StatusInternalServerError)
 				}
 			}
 			s.over(r, c, rec, time.Since(began))
 		}()
-		next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
+		next.ServeHTTP(rec, r)
 	})
+}
+
+// requestID returns the id that the gateway gave the request, "" for none or for
+// one that no gateway of ours would give.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	odd := func(c rune) bool { return c <= ' ' || c > '~' }
+	if len(id) > 128 || strings.ContainsFunc(id, odd) {
+		return ""
+	}
+	return id
 }
 
 // over counts and logs a request that is over.
@@ -148,13 +160,15 @@ func (s *server) withBody(next http.Handler) http.Handler {
 		var network net.Error
 		switch {
 		case errors.As(err, &tooLong):
-			s.refuseStatus(w, http.StatusRequestEntityTooLarge)
+			s.refuseStatus(w, r, http.StatusRequestEntityTooLarge)
 		case errors.As(err, &network) && network.Timeout():
-			s.refuseStatus(w, http.StatusRequestTimeout)
+			s.refuseStatus(w, r, http.StatusRequestTimeout)
 		case err != nil:
-			s.refuseStatus(w, http.StatusBadRequest, backend.FieldError{Field: "body", Message: "cannot be read"})
+			s.refuseStatus(w, r, http.StatusBadRequest, backend.FieldError{Field: "body", Message: "cannot be read"})
 		default:
 			r.Body = io.NopCloser(bytes.NewReader(body))
+			// Media types are the same in any case (RFC 9110, 8.3.1); huma's are not.
+			r.Header.Set("Content-Type", strings.ToLower(r.Header.Get("Content-Type")))
 			next.ServeHTTP(w, r)
 		}
 	})

@@ -17,14 +17,17 @@ import (
 	"github.com/fairway-gateway/fairway/backend"
 )
 
-// problem is the body of every error (RFC 9457).
+// problem is the body of every error (RFC 9457), with the members of the
+// gateway's errors.
 type problem struct {
 	Type   string `json:"type" doc:"Always about:blank: the status says it all" example:"about:blank"`
 	Title  string `json:"title" doc:"The status in words" example:"Bad Request"`
 	Status int    `json:"status" doc:"The HTTP status" example:"400"`
-	// Reason is the member error, which clients branch on.
-	Reason  string               `json:"error" doc:"What went wrong, in a fixed phrase" example:"Validation failed"`
-	Details []backend.FieldError `json:"details,omitempty" doc:"Every wrong field, where fields are wrong"`
+	// Reason is the member error.
+	Reason    string               `json:"error" doc:"What went wrong, in a fixed phrase" example:"Validation failed"`
+	Code      string               `json:"code" doc:"The same as one word, for programs" example:"validation_failed"`
+	Details   []backend.FieldError `json:"details,omitempty" doc:"Every wrong field, where fields are wrong"`
+	RequestID string               `json:"request_id,omitempty" doc:"The request's X-Request-ID, as the gateway's log has it"`
 }
 
 // Error makes a problem what huma wants to be returned.
@@ -38,19 +41,27 @@ func (p *problem) ContentType(string) string { return problemJSON }
 
 const problemJSON = "application/problem+json"
 
-// reasons are the phrases that differ from the status's own words.
-var reasons = map[int]string{
-	http.StatusBadRequest:            "Validation failed",
-	http.StatusRequestEntityTooLarge: "Content too large",
+// titles are the words of RFC 9110 where net/http has older ones.
+var titles = map[int]string{
+	http.StatusRequestEntityTooLarge: "Content Too Large",
+	http.StatusUnprocessableEntity:   "Unprocessable Content",
 }
 
-func newProblem(status int, details []backend.FieldError) *problem {
-	title := http.StatusText(status)
-	reason := reasons[status]
-	if reason == "" && title != "" {
+// newProblem makes the error for a status. The reason is the title as a sentence,
+// the code the reason as a word.
+func newProblem(status int, requestID string, details []backend.FieldError) *problem {
+	title := titles[status]
+	if title == "" {
+		title = http.StatusText(status)
+	}
+	reason := "Validation failed"
+	if status != http.StatusBadRequest && title != "" {
 		reason = title[:1] + strings.ToLower(title[1:])
 	}
-	return &problem{Type: "about:blank", Title: title, Status: status, Reason: reason, Details: details}
+	return &problem{
+		Type: "about:blank", Title: title, Status: status, Reason: reason,
+		Code: strings.ReplaceAll(strings.ToLower(reason), " ", "_"), Details: details, RequestID: requestID,
+	}
 }
 
 // requiredMark stands before the name of a missing property in huma's message,
@@ -58,7 +69,10 @@ func newProblem(status int, details []backend.FieldError) *problem {
 const requiredMark = "required:"
 
 func init() {
-	huma.NewError = humaError
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, _ string, errs ...error) huma.StatusError {
+		return humaError(callOf(ctx.Context()).requestID, status, errs)
+	}
+	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError { return humaError("", status, errs) }
 	huma.ValidateStrictCasing = true
 	validation.MsgExpectedRequiredProperty = requiredMark + "%s"
 	validation.MsgExpectedRFC5322Email = "must be an email address%.0v" // swallows the reason
@@ -66,12 +80,12 @@ func init() {
 
 // humaError is how huma makes its own errors. What it echoes of the request, a
 // password perhaps, is left out.
-func humaError(status int, _ string, errs ...error) huma.StatusError {
+func humaError(requestID string, status int, errs []error) huma.StatusError {
 	if status == http.StatusUnprocessableEntity {
 		status = http.StatusBadRequest
 	}
 	if status >= http.StatusInternalServerError || status == http.StatusUnsupportedMediaType {
-		return newProblem(status, nil)
+		return newProblem(status, requestID, nil)
 	}
 	var details []backend.FieldError
 	seen := map[string]bool{}
@@ -86,7 +100,7 @@ func humaError(status int, _ string, errs ...error) huma.StatusError {
 	if status == http.StatusBadRequest && details == nil {
 		details = []backend.FieldError{{Field: "body", Message: "is required"}}
 	}
-	return newProblem(status, details)
+	return newProblem(status, requestID, details)
 }
 
 // fieldError turns huma's location ("body.email", "query.limit") into a field.
@@ -154,7 +168,7 @@ func (s *server) fail(ctx context.Context, err error) *statusError {
 	case e.Code == backend.Unauthenticated:
 		out.header.Set("WWW-Authenticate", callOf(ctx).challenge())
 	}
-	out.problem = newProblem(status, e.Fields)
+	out.problem = newProblem(status, callOf(ctx).requestID, e.Fields)
 	return out
 }
 
@@ -172,6 +186,6 @@ func (s *server) refuse(w http.ResponseWriter, e *statusError) {
 }
 
 // refuseStatus is refuse for a status that no handler of ours decided.
-func (s *server) refuseStatus(w http.ResponseWriter, status int, details ...backend.FieldError) {
-	s.refuse(w, &statusError{problem: newProblem(status, details)})
+func (s *server) refuseStatus(w http.ResponseWriter, r *http.Request, status int, details ...backend.FieldError) {
+	s.refuse(w, &statusError{problem: newProblem(status, callOf(r.Context()).requestID, details)})
 }

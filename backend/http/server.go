@@ -130,7 +130,7 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	if allow := verdict.header.Get("Allow"); allow != "" {
 		w.Header().Set("Allow", allow)
 	}
-	s.refuseStatus(w, verdict.status)
+	s.refuseStatus(w, r, verdict.status)
 }
 
 // discard keeps only the status and the header of an answer.

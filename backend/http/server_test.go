@@ -108,7 +108,7 @@ func TestHealth_DatabaseGone(t *testing.T) {
 			f.t.Errorf("health = %d %s", a.StatusCode, a.body)
 		}
 		a := f.want(500, f.do("GET", "/api/users/me", "", ada...))
-		if a.body != `{"type":"about:blank","title":"Internal Server Error","status":500,"error":"Internal server error"}` {
+		if a.body != `{"type":"about:blank","title":"Internal Server Error","status":500,"error":"Internal server error","code":"internal_server_error"}` {
 			f.t.Errorf("the error tells %s", a.body)
 		}
 		if !strings.Contains(f.log.String(), "request failed") {

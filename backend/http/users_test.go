@@ -3,7 +3,6 @@ package http
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -16,7 +15,7 @@ func fields(f *fixture, a *answer) string {
 	f.t.Helper()
 	f.want(400, a)
 	p := decode[problem](f.t, a)
-	if a.Header.Get("Content-Type") != problemJSON || p.Reason != "Validation failed" || p.Status != 400 || p.Type != "about:blank" {
+	if a.Header.Get("Content-Type") != problemJSON || p.Reason != "Validation failed" || p.Status != 400 || p.Code != "validation_failed" || p.Type != "about:blank" {
 		f.t.Errorf("the problem is %+v as %q", p, a.Header.Get("Content-Type"))
 	}
 	var names []string
@@ -97,11 +96,23 @@ func TestErrors_OneShape(t *testing.T) {
 		"bogus refresh":    {f.do("POST", "/api/auth/refresh", `{"refresh_token":"x"}`), 401, "Unauthorized"},
 	} {
 		p := decode[problem](t, tc.a)
-		if tc.a.StatusCode != tc.status || p.Status != tc.status || p.Reason != tc.reason || p.Title != http.StatusText(tc.status) ||
+		if tc.a.StatusCode != tc.status || p.Status != tc.status || p.Reason != tc.reason || p.RequestID != "" || p.Code != strings.ReplaceAll(strings.ToLower(tc.reason), " ", "_") ||
 			tc.a.Header.Get("Content-Type") != problemJSON || tc.a.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %v %s, want %d %q", name, tc.a.StatusCode, tc.a.Header, tc.a.body, tc.status, tc.reason)
 		}
 	}
+	for _, a := range []*answer{
+		f.do("GET", "/nope", "", "X-Request-Id", "abc"), f.do("GET", "/api/users/me", "", "X-Request-Id", "abc"),
+		f.do("POST", "/api/auth/login", "{}", "X-Request-Id", "abc"),
+	} {
+		if p := decode[problem](t, a); p.RequestID != "abc" {
+			t.Errorf("%s does not name the request", a.body)
+		}
+	}
+	if p := decode[problem](t, f.do("GET", "/nope", "", "X-Request-Id", strings.Repeat("x", 129))); p.RequestID != "" {
+		t.Errorf("an endless id is echoed")
+	}
+	f.want(401, f.do("POST", "/api/auth/login", `{"email":"a@b.co","password":"x"}`, "Content-Type", "APPLICATION/JSON; Charset=UTF-8"))
 	if got := f.do("PUT", "/api/users/me", "").Header.Get("Allow"); !strings.Contains(got, "PATCH") || !strings.Contains(got, "GET") {
 		t.Errorf("Allow = %q, want what may be done", got)
 	}
