@@ -29,6 +29,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
@@ -51,7 +52,8 @@ type Handler struct {
 	// the fields of Problem. Default: a small built-in page.
 	HTML string `json:"html,omitempty"`
 
-	pages pages
+	pages  pages
+	logger *zap.Logger
 }
 
 // Override replaces the fixed texts of a problem. Empty fields leave what would
@@ -80,6 +82,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := gateway.RegisterMetrics(ctx, responses); err != nil {
 		return err
 	}
+	h.logger = ctx.Logger()
 	for status := range h.Status {
 		if !validStatusKey(status) {
 			return fmt.Errorf("problem: status %q: want a status from 400 to 599, 4xx or 5xx", status)
@@ -106,7 +109,32 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 	responses.WithLabelValues(statusClass(status), p.Code).Inc()
 	gateway.LogField(r, zap.String("error_code", p.Code))
+	h.log(r, p, err)
 	return h.write(w, r, p)
+}
+
+// log writes down what the client is not told. Caddy logs an error that a
+// route has handled for debugging only, so a fault of ours or of an upstream
+// would leave no trace; a refusal is in the access log already.
+func (h *Handler) log(r *http.Request, p *Problem, err error) {
+	level := zapcore.DebugLevel
+	if p.Status >= http.StatusInternalServerError {
+		level = zapcore.ErrorLevel
+	}
+	entry := h.logger.Check(level, "request failed")
+	if entry == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.Int("status", p.Status), zap.String("code", p.Code), zap.String("request_id", p.RequestID),
+		zap.String("method", r.Method), zap.String("path", r.URL.Path),
+	}
+	var he caddyhttp.HandlerError
+	if errors.As(err, &he) {
+		fields = append(fields, zap.String("err_id", he.ID), zap.String("err_trace", he.Trace))
+		err = he.Err
+	}
+	entry.Write(append(fields, zap.Error(err))...)
 }
 
 // statusOf returns the status an error asks for; without one it is a fault of

@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
@@ -190,6 +192,29 @@ func TestHandler_HeadAndBodilessStatuses(t *testing.T) {
 	w = answer(t, h, get(""), func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(304, nil) })
 	if w.Code != 304 || w.Body.Len() != 0 || w.Header().Get("Content-Type") != "" {
 		t.Errorf("304: %d, %q, %v", w.Code, w.Body, w.Header())
+	}
+}
+
+func TestHandler_LogsWhatTheClientIsNotTold(t *testing.T) {
+	h := provision(t, new(Handler))
+	core, logs := observer.New(zap.InfoLevel)
+	h.logger = zap.New(core)
+	r := httptest.NewRequest("GET", "/a?access_token=hunter2", nil)
+	answer(t, h, r, func(_ http.ResponseWriter, r *http.Request) error {
+		caddyhttp.SetVar(r.Context(), "request_id", "id-1")
+		return caddyhttp.Error(502, errors.New("dial tcp 127.0.0.1:8081: connection refused"))
+	})
+	answer(t, h, get(""), func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(404, errors.New("no")) })
+	if logs.Len() != 1 {
+		t.Fatalf("%d lines, want one: a 404 is no fault", logs.Len())
+	}
+	fields := logs.All()[0].ContextMap()
+	if fields["error"] != "dial tcp 127.0.0.1:8081: connection refused" || fields["request_id"] != "id-1" ||
+		fields["status"] != int64(502) || fields["path"] != "/a" {
+		t.Errorf("fields %v", fields)
+	}
+	if strings.Contains(fmt.Sprint(fields), "hunter2") {
+		t.Errorf("a secret of the query is in the log: %v", fields)
 	}
 }
 

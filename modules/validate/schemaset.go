@@ -3,7 +3,6 @@ package validate
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -276,6 +275,3 @@ func (s *schemaSet) readOnly(v any, depth int) bool {
 	target, err := lookup(s.doc, fragment(ref))
 	return err == nil && s.readOnly(target, depth+1)
 }
-
-// pointers lists what is in the set, sorted; for tests and error messages.
-func (s *schemaSet) pointers() []string { return slices.Sorted(maps.Keys(s.defs)) }
