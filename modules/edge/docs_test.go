@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/logging"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
 
@@ -26,7 +27,8 @@ func init() {
 // Every Caddyfile that a page shows lies in a file, every file is shown, and
 // all of them load.
 func TestDocs_ShowConfigsThatLoad(t *testing.T) {
-	for page, folder := range map[string]string{"request_id.md": "testdata/request_id", "cors.md": "testdata/cors"} {
+	t.Setenv("LOGS", t.TempDir())
+	for page, folder := range map[string]string{"request_id.md": "testdata/request_id", "cors.md": "testdata/cors", "access_log.md": "testdata/access_log"} {
 		text, err := os.ReadFile(filepath.Join("../../docs", page))
 		if err != nil {
 			t.Fatal(err)
