@@ -57,13 +57,16 @@ func TestRedisConfig_ResolveRefuses(t *testing.T) {
 		want   string
 	}{
 		{RedisConfig{URL: "{env.EMPTY_URL}"}, "url: evaluated placeholder"},
+		{RedisConfig{URL: "redis://:s3cret@h:0"}, `url "redis://…": port "0" of host "h:0"`},
+		{RedisConfig{URL: "u:s3cret@h"}, `url "…": want redis://`},
+		{RedisConfig{URL: "redis://h?password=s3cret&x=1"}, `url "redis://…": unknown query parameter "x"`},
 		{RedisConfig{URL: "redis://h", Timeout: -1}, "timeout must be positive"},
 		{RedisConfig{URL: "redis://h", PoolSize: -2}, "pool_size must be positive, got -2"},
 		{RedisConfig{URL: "redis://h", TLSCA: "ca.pem"}, `tls_ca "ca.pem" goes with a rediss URL only`},
 		{RedisConfig{URL: "rediss://h", TLSCA: "/nowhere/ca.pem"}, "/nowhere/ca.pem"},
 	} {
 		_, err := tc.config.resolve()
-		if err == nil || !strings.Contains(err.Error(), tc.want) {
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%+v: got %v, want an error with %q", tc.config, err, tc.want)
 		}
 	}

@@ -164,6 +164,11 @@ func TestParseRedisURL_RefusesWithoutRepeatingSecrets(t *testing.T) {
 		{"redis+sentinel://h", "the master's name is missing: redis+sentinel://master@host"},
 		{"redis://h?passwrod=x", `unknown query parameter "passwrod"`},
 		{"redis://u:s3cret%zz@h", "malformed user, path or query"},
+		{"redis://:s3cret/s3cret@h", errUnescaped.Error()},
+		{"redis://:s3cret?s3cret@h", errUnescaped.Error()},
+		{"redis://:s3cret#s3cret@h", errUnescaped.Error()},
+		{"redis+sentinel://master:s3cret@h", "a password in front of the host: with Sentinel write ?password=… or ?sentinel_password=…"},
+		{"redis://h#x", "malformed user, path or query"},
 	} {
 		_, _, err := parseRedisURL(tc.url)
 		if err == nil || err.Error() != tc.want {

@@ -79,7 +79,7 @@ func (c *RedisConfig) resolve() (*redisSettings, error) {
 	}
 	options, display, err := parseRedisURL(raw)
 	if err != nil {
-		return nil, fmt.Errorf("url %q: %w", c.URL, err)
+		return nil, fmt.Errorf("url %q: %w", withoutSecrets(c.URL), err)
 	}
 	if c.TLSCA != "" {
 		if options.TLSConfig == nil {
@@ -127,6 +127,23 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// withoutSecrets is what of a URL may be shown: where it holds a user or a query,
+// which is where passwords are, that is its scheme alone.
+func withoutSecrets(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	switch {
+	case ok && strings.ContainsAny(rest, "@?"):
+		return scheme + "://…"
+	case strings.Contains(url, "@"):
+		return "…"
+	}
+	return url
+}
+
+// errUnescaped is a password that would be taken for a host, path or query; an
+// error that named those would show it.
+var errUnescaped = errors.New("an @ stands behind a /, ? or #: write the special characters of a password as %40 (@), %2F (/), %3F (?) and %23 (#)")
+
 // parseRedisURL reads the URL forms of RedisConfig.URL. Its errors never repeat
 // the URL, which may hold a password.
 func parseRedisURL(raw string) (*redis.UniversalOptions, string, error) {
@@ -140,12 +157,15 @@ func parseRedisURL(raw string) (*redis.UniversalOptions, string, error) {
 	}
 	// The list of hosts is cut out before url.Parse, which knows only one host.
 	authority, tail := cutAuthority(rest)
+	if strings.Contains(tail, "@") {
+		return nil, "", errUnescaped
+	}
 	userinfo, hosts := "", authority
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		userinfo, hosts = authority[:i+1], authority[i+1:]
 	}
 	u, err := url.Parse(base + "://" + userinfo + "hosts" + tail)
-	if err != nil {
+	if err != nil || u.Fragment != "" {
 		return nil, "", errors.New("malformed user, path or query")
 	}
 	o := new(redis.UniversalOptions)
@@ -165,7 +185,7 @@ func parseRedisURL(raw string) (*redis.UniversalOptions, string, error) {
 }
 
 func cutAuthority(rest string) (authority, tail string) {
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		return rest[:i], rest[i:]
 	}
 	return rest, ""
@@ -218,6 +238,9 @@ func applyRedisMode(o *redis.UniversalOptions, mode string, u *url.URL) error {
 	case "sentinel":
 		if o.MasterName = u.User.Username(); o.MasterName == "" {
 			return errors.New("the master's name is missing: redis+sentinel://master@host")
+		}
+		if _, ok := u.User.Password(); ok {
+			return errors.New("a password in front of the host: with Sentinel write ?password=… or ?sentinel_password=…")
 		}
 		known["sentinel_username"] = &o.SentinelUsername
 		known["sentinel_password"] = &o.SentinelPassword
