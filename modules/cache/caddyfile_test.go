@@ -97,6 +97,16 @@ func TestCaddyfile_MistakesAreNamed(t *testing.T) {
 	}
 }
 
+func TestCaddyfile_MaxBodyFollowsMaxSize(t *testing.T) {
+	h, _, err := provision(t, "{\n max_size 8MiB\n}", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.MaxBody != 8<<20 {
+		t.Errorf("max_body = %d, want that of max_size", h.MaxBody)
+	}
+}
+
 func TestKey_Options(t *testing.T) {
 	for _, tc := range []struct {
 		block, first, second string

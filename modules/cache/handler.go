@@ -70,7 +70,8 @@ type Handler struct {
 	// The size in bytes of what is kept in memory. Default: 128 MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
 
-	// The size in bytes of the largest body that is stored. Default: 16 MiB.
+	// The size in bytes of the largest body that is stored. Default: 16 MiB, or
+	// max_size if that is less.
 	MaxBody int64 `json:"max_body,omitempty"`
 
 	// How many variants of one URL are kept. Default: 64.
@@ -251,7 +252,7 @@ func (h *Handler) agree(app *gateway.App) error {
 func (h *Handler) setDefaults() {
 	setDefault(&h.Name, defaultName)
 	setDefault(&h.MaxSize, defaultMaxSize)
-	setDefault(&h.MaxBody, defaultMaxBody)
+	setDefault(&h.MaxBody, min(defaultMaxBody, h.MaxSize))
 	setDefault(&h.VaryLimit, defaultVaryLimit)
 	setDefault(&h.StaleIfDisconnected, caddy.Duration(defaultDisconnected))
 	setDefault(&h.CollapseWait, caddy.Duration(defaultCollapseWait))
@@ -439,7 +440,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !h.caches(r.Method) {
 		return h.bypass(w, r, next, WhyMethod)
 	}
-	if preconditioned(r.Header) {
+	if preconditioned(r.Header) || r.Method != methodQuery && r.ContentLength != 0 {
+		// RFC 9110, 9.3.1: the body of a GET has no meaning, but some origins
+		// give it one, and it is not part of the key
 		return h.bypass(w, r, next, WhyBypass)
 	}
 	if past, err := h.bypassed(r); err != nil {

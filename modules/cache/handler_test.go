@@ -669,9 +669,12 @@ func TestPart_Purges(t *testing.T) {
 			t.Errorf("purge %s: gone = %v, want %v", tc.args, got, tc.hits)
 		}
 	}
-	for _, args := range []string{`{}`, `{"all":true,"tag":"x"}`, `{"url":"/relative"}`, `[]`} {
-		if _, err := p.Act(context.Background(), "purge", json.RawMessage(args)); err == nil {
-			t.Errorf("purge %s: no error", args)
+	for args, want := range map[string]string{
+		`{}`: "exactly one", `{"all":true,"tag":"x"}`: "got 2", `{"url":"/relative"}`: `"/relative"`, `[]`: "array",
+		`{"nonsense":"1"}`: `"nonsense"`, `{"tag":""}`: "tag is empty", `{"all":true,"host":"x"}`: "host",
+	} {
+		if _, err := p.Act(context.Background(), "purge", json.RawMessage(args)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("purge %s: error %v, want one with %q", args, err, want)
 		}
 	}
 }

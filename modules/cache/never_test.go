@@ -510,3 +510,34 @@ func TestCollapse_AFollowerTakesOverNothingFromALeaderThatLeaves(t *testing.T) {
 	wantText(t, <-done, "whole")
 	s.wantAsked(1)
 }
+
+// A body of a GET is not part of the key, so it must not decide what others get.
+func TestNever_ABodyOfAGetPoisons(t *testing.T) {
+	var s *site
+	s = newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, err := io.Copy(w, r.Body)
+		return err
+	})
+	send := func(body io.Reader) string {
+		r, _ := http.NewRequest(http.MethodGet, s.URL+"/", body)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, _ := io.ReadAll(res.Body)
+		return string(text)
+	}
+	unsized := func(text string) io.Reader { return io.MultiReader(strings.NewReader(text)) }
+	for _, body := range []io.Reader{strings.NewReader("evil"), unsized("evil")} {
+		if got := send(body); got != "evil" {
+			t.Errorf("the origin got %q", got)
+		}
+	}
+	wantText(t, s.get("/"), "")
+	s.wantAsked(3)
+	if got := send(unsized("mine")); got != "mine" {
+		t.Errorf("a request with a body was answered from the cache: %q", got)
+	}
+}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -57,15 +58,15 @@ func (p *part) Snapshot() any {
 // purgeArguments are those of the action "purge": exactly one of url, tag,
 // prefix and all.
 type purgeArguments struct {
-	// URL is one absolute URL.
-	URL string `json:"url"`
+	// URL is one absolute URL, with the host as clients send it.
+	URL *string `json:"url"`
 
 	// Prefix is the beginning of URLs, with scheme and host.
-	Prefix string `json:"prefix"`
+	Prefix *string `json:"prefix"`
 
 	// Tag is a tag or cache group; Host restricts it to one host.
-	Tag  string `json:"tag"`
-	Host string `json:"host"`
+	Tag  *string `json:"tag"`
+	Host string  `json:"host"`
 
 	// All is everything.
 	All bool `json:"all"`
@@ -75,14 +76,41 @@ type purgeArguments struct {
 	Soft bool `json:"soft"`
 }
 
+func (a *purgeArguments) check() error {
+	n := 0
+	for name, value := range map[string]*string{"url": a.URL, "prefix": a.Prefix, "tag": a.Tag} {
+		if value == nil {
+			continue
+		}
+		if n++; *value == "" {
+			return gateway.BadArgument("purge: %s is empty", name)
+		}
+	}
+	if a.All {
+		n++
+	}
+	if n != 1 {
+		return gateway.BadArgument("purge: want exactly one of url, prefix, tag and all, got %d", n)
+	}
+	if a.Host != "" && a.Tag == nil {
+		return gateway.BadArgument("purge: host %q goes with a tag only", a.Host)
+	}
+	return nil
+}
+
 // Act carries out "purge".
 func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any, error) {
 	if action != "purge" {
 		return nil, gateway.ErrUnknownAction
 	}
 	var a purgeArguments
-	if err := json.Unmarshal(args, &a); err != nil {
-		return nil, gateway.BadArgument("purge: the arguments are not what is expected: %v", err)
+	decoder := json.NewDecoder(bytes.NewReader(args))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&a); err != nil {
+		return nil, gateway.BadArgument("purge: %v", err)
+	}
+	if err := a.check(); err != nil {
+		return nil, err
 	}
 	what, err := p.purgeOf(&a)
 	if err != nil {
@@ -93,32 +121,23 @@ func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any,
 }
 
 func (p *part) purgeOf(a *purgeArguments) (Purge, error) {
-	var found []Purge
-	if a.All {
-		found = append(found, Purge{Kind: kindAll})
+	switch {
+	case a.All:
+		return Purge{Kind: kindAll, Soft: a.Soft}, nil
+	case a.Tag != nil:
+		return Purge{Kind: kindTag, Target: tagTarget(a.Host, *a.Tag), Soft: a.Soft}, nil
+	case a.Prefix != nil:
+		return p.purgeRef(kindPrefix, "prefix", *a.Prefix, a.Soft)
 	}
-	if a.Tag != "" {
-		found = append(found, Purge{Kind: kindTag, Target: tagTarget(a.Host, a.Tag)})
+	return p.purgeRef(kindURL, "url", *a.URL, a.Soft)
+}
+
+func (p *part) purgeRef(kind byte, name, ref string, soft bool) (Purge, error) {
+	target, err := p.h.purgeURI(ref)
+	if err != nil {
+		return Purge{}, gateway.BadArgument("purge: %s %q: it must be an absolute URL", name, ref)
 	}
-	for _, ref := range [...]struct {
-		kind byte
-		name string
-		url  string
-	}{{kindURL, "url", a.URL}, {kindPrefix, "prefix", a.Prefix}} {
-		if ref.url == "" {
-			continue
-		}
-		target, err := p.h.purgeURI(ref.url)
-		if err != nil {
-			return Purge{}, gateway.BadArgument("purge: %s %q: it must be an absolute URL", ref.name, ref.url)
-		}
-		found = append(found, Purge{Kind: ref.kind, Target: target})
-	}
-	if len(found) != 1 {
-		return Purge{}, gateway.BadArgument("purge: want exactly one of url, prefix, tag and all, got %d", len(found))
-	}
-	found[0].Soft = a.Soft
-	return found[0], nil
+	return Purge{Kind: kind, Target: target, Soft: soft}, nil
 }
 
 // purgeURI brings a URL into the form that it has in keys.
