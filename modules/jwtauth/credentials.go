@@ -92,7 +92,7 @@ func (s *Source) fromField(value string) (string, bool) {
 	}
 	if len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) {
 		rest := value[len(scheme):]
-		if rest == "" || rest[0] == ' ' {
+		if rest == "" || rest[0] == ' ' || rest[0] == '\t' { // a tab makes it malformed
 			return strings.Trim(rest, " "), true
 		}
 	}

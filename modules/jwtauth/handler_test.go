@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -225,6 +227,37 @@ func TestHandler_StripsWhatOnlyItMaySay(t *testing.T) {
 	}
 }
 
+// Trailers come after the handler has let the request pass.
+func TestHandler_StripsTrailers(t *testing.T) {
+	h := newHandler(t, fileIssuer(t)+"header X-User-ID sub\noptional")
+	trailers := make(chan http.Header, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+		err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			_, err := io.Copy(io.Discard, r.Body)
+			trailers <- r.Trailer
+			return err
+		}))
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nTrailer: X-User-ID, Checksum\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"3\r\nabc\r\n0\r\nX-User-ID: admin\r\nX_User_Id: admin\r\nChecksum: 1\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := <-trailers; len(got) != 1 || got.Get("Checksum") != "1" {
+		t.Errorf("the upstream would see the trailers %v, want only Checksum", got)
+	}
+}
+
 func TestHandler_OptionalRefusesABadToken(t *testing.T) {
 	h := newHandler(t, fileIssuer(t)+"optional")
 	if a := ask(h, request("")); a.seen == nil || a.repl.ReplaceAll("{http.auth.user.id}", "nobody") != "nobody" {
@@ -280,6 +313,7 @@ func TestHandler_FindsTokensElsewhere(t *testing.T) {
 		{"another scheme", build("", "Authorization", "Basic dXNlcjpwYXNz"), 401, gateway.Identity{}},
 		{"another scheme and a cookie", build("", "Authorization", "Basic dXNlcjpwYXNz", "Cookie", "session="+token), 200, gateway.Identity{Cookie: "session"}},
 		{"no token after the scheme", build("", "Authorization", "Bearer"), 401, gateway.Identity{}},
+		{"a tab after the scheme", build("", "Authorization", "Bearer\t"+token), 401, gateway.Identity{}},
 		{"scheme that only begins alike", build("", "Authorization", "Bearerx "+token), 401, gateway.Identity{}},
 		{"header and cookie", build("", "Authorization", "Bearer "+token, "Cookie", "session="+token), 400, gateway.Identity{}},
 		{"header and query", build("?access_token="+token, "Authorization", "Bearer "+token), 400, gateway.Identity{}},

@@ -2,6 +2,7 @@ package jwtauth
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -61,10 +62,35 @@ func (rules headerRules) strip(r *http.Request) {
 		return
 	}
 	rules.stripFrom(r.Header)
-	rules.stripFrom(r.Trailer)
+	rules.stripTrailers(r)
 	if nominated := r.Header["Connection"]; rules.nominated(nominated) {
 		rules.denominate(r.Header, nominated)
 	}
+}
+
+// stripTrailers removes the mapped fields from the trailers, too: those that are
+// announced now, and for a body of unknown length all that come after it, which
+// net/http adds to the same map.
+func (rules headerRules) stripTrailers(r *http.Request) {
+	rules.stripFrom(r.Trailer)
+	if r.ContentLength < 0 && r.Body != nil && r.Trailer != nil {
+		r.Body = &trailerGuard{ReadCloser: r.Body, trailer: r.Trailer, rules: rules}
+	}
+}
+
+// trailerGuard strips trailers when the body has ended, before its reader knows.
+type trailerGuard struct {
+	io.ReadCloser
+	trailer http.Header
+	rules   headerRules
+}
+
+func (g *trailerGuard) Read(p []byte) (int, error) {
+	n, err := g.ReadCloser.Read(p)
+	if err != nil {
+		g.rules.stripFrom(g.trailer)
+	}
+	return n, err
 }
 
 func (rules headerRules) stripFrom(h http.Header) {
