@@ -20,6 +20,13 @@ import (
 //			idempotency_key
 //			buffer  <size>
 //		}
+//		idle_timeout    <duration>
+//		deadline_header <header>
+//		fault {
+//			abort    <status> <percent>
+//			delay    <duration> <percent>
+//			upstream <dial address>
+//		}
 //		hedge          <duration|percentile> [max <n>]
 //		bulkhead       <max> [queue <n>] [wait <duration>]
 //		adaptive_limit <min> <max> [queue <n>] [wait <duration>]
@@ -77,6 +84,15 @@ func (t *Transport) unmarshalOption(d *caddyfile.Dispenser, option string) error
 	case "adaptive_limit":
 		t.AdaptiveLimit = new(AdaptiveConfig)
 		return t.AdaptiveLimit.unmarshalCaddyfile(d)
+	case "idle_timeout":
+		return oneDuration(d, option, &t.IdleTimeout)
+	case "deadline_header":
+		if !d.AllArgs(&t.DeadlineHeader) {
+			return d.ArgErr()
+		}
+	case "fault":
+		t.Fault = new(FaultConfig)
+		return t.Fault.unmarshalCaddyfile(d)
 	case "http":
 		t.HTTP = new(reverseproxy.HTTPTransport)
 		return t.HTTP.UnmarshalCaddyfile(d.NewFromNextSegment())

@@ -78,6 +78,19 @@ func TestConfig_MistakesNameFieldAndValue(t *testing.T) {
 		inTransport("adaptive_limit 50 5"):                                `in this order, got 50 and 5`,
 		inTransport("adaptive_limit 5 50\nbulkhead 5"):                    `are alternatives`,
 		inTransport("bulkhead 5 wait 1s"):                                 `wait means something only with a queue`,
+		inTransport("fault {\nabort 503 10%\n}"):                          `fault is refused without the global option`,
+		inTransport("fault {\nabort 99 10%\n}"):                           `abort must be a status from 200 to 599, got 99`,
+		inTransport("fault {\ndelay 1s\n}"):                               `ount`,
+		inTransport("fault {\ncrash\n}"):                                  `fault: unknown option "crash"`,
+		inTransport("fault"):                                              `needs abort or delay`,
+		inTransport("idle_timeout 0"):                                     `idle_timeout: "0" must be above zero`,
+		inTransport("deadline_header \"a b\""):                            `deadline_header must be a header's name, got "a b"`,
+		inHandler("priority"):                                             `ount`,
+		inHandler("priority {path}"):                                      `has no values that are high or low`,
+		inHandler("priority {path} {\nhigh a\nlow a\n}"):                  `"a" is high and low`,
+		inHandler("priority {path} {\nurgent a\n}"):                       `"urgent" is neither "high" nor "low"`,
+		inHandler("fallback upstream"):                                    `upstream goes with an address`,
+		inHandler("fallback upstream http://x/y"):                         `upstream "http://x/y" is neither host:port nor https://host[:port]`,
 		inTransport("fail_on teapot"):                                     `"teapot" is neither a status such as 503, a class such as 5xx, "timeout" or "error"`,
 		inTransport("name {http.request.host}"):                           `name must be without placeholders`,
 		inTransport("http {\nno_such 1\n}"):                               `no_such`,
@@ -91,7 +104,7 @@ func TestConfig_MistakesNameFieldAndValue(t *testing.T) {
 		inHandler("bulkhead 1 que 2"):                                     `bulkhead: unknown word "que"`,
 		inHandler("bulkhead 1 wait 1s"):                                   `wait means something only with a queue`,
 		inHandler("fallback"):                                             `ount`,
-		inHandler("fallback panic"):                                       `must be "stale" or "respond", got "panic"`,
+		inHandler("fallback panic"):                                       `must be "stale", "respond" or "upstream", got "panic"`,
 		inHandler("fallback stale 503"):                                   `unexpected "503"`,
 		inHandler("fallback respond 700 x"):                               `status must be from 200 to 599, got 700`,
 		inHandler("fallback respond 200"):                                 `status 200 needs a body`,
@@ -197,7 +210,13 @@ func TestDocs_EveryCaddyfileLoads(t *testing.T) {
 		if !strings.Contains(string(page), "```caddyfile\n"+string(text)+"```") {
 			t.Errorf("the page does not show %s", file)
 		}
-		config, err := adapt("{\nadmin off\n}\n" + strings.TrimPrefix(string(text), "{\n\tfairway {\n\t\tallow_faults\n\t}\n}\n"))
+		options, sites := "{\nadmin off\n", string(text)
+		if rest, found := strings.CutPrefix(sites, "{\n"); found {
+			sites = rest
+		} else {
+			options += "}\n"
+		}
+		config, err := adapt(options + sites)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue

@@ -31,6 +31,10 @@ type Handler struct {
 	// limit.
 	Bulkhead *BulkheadConfig `json:"bulkhead,omitempty"`
 
+	// Who goes first when a bulkhead is full, the route's or an upstream's.
+	// Default: all are alike.
+	Priority *PriorityConfig `json:"priority,omitempty"`
+
 	// What to answer, first that can, if the upstreams give no response.
 	// Default: the error itself.
 	Fallbacks []Fallback `json:"fallback,omitempty"`
@@ -56,6 +60,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if b := h.Bulkhead; b != nil {
 		h.bulkhead = NewBulkhead(b.Max, b.Queue, b.waits())
 	}
+	for i := range h.Fallbacks {
+		if err := h.Fallbacks[i].provision(ctx); err != nil {
+			return fmt.Errorf("resilience: fallback: %w", err)
+		}
+	}
 	return gateway.RegisterMetrics(ctx, collectors()...)
 }
 
@@ -64,6 +73,9 @@ func (h *Handler) validate() error {
 		return fmt.Errorf("timeout must be positive, got %s", time.Duration(h.Timeout))
 	}
 	if err := h.Bulkhead.validate(); err != nil {
+		return err
+	}
+	if err := h.Priority.validate(); err != nil {
 		return err
 	}
 	for _, f := range h.Fallbacks {
@@ -77,7 +89,7 @@ func (h *Handler) validate() error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if ex := exchangeOf(r.Context()); ex != nil {
-		ex.header = w.Header()
+		ex.header, ex.priority = w.Header(), h.Priority.class(r)
 	}
 	sent := &sentry{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	err := h.guarded(sent, r, next)
@@ -97,10 +109,10 @@ func (h *Handler) guarded(w *sentry, r *http.Request, next caddyhttp.Handler) er
 		w.timer = time.AfterFunc(time.Duration(h.Timeout), func() { cancel(errTotalTimeout) })
 		defer w.timer.Stop()
 		w.ctx = ctx
-		r = r.WithContext(ctx)
+		r = r.WithContext(context.WithValue(ctx, deadlineKey{}, time.Now().Add(time.Duration(h.Timeout))))
 	}
 	if h.bulkhead != nil {
-		if err := h.bulkhead.Enter(ctx, Normal); err != nil {
+		if err := h.bulkhead.Enter(ctx, h.Priority.class(r)); err != nil {
 			return h.refuse(w, r, err)
 		}
 		leave := sync.OnceFunc(h.bulkhead.Leave)

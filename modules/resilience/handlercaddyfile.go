@@ -22,7 +22,12 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	resilience [<matcher>] {
 //		timeout  <duration>
 //		bulkhead <max> [queue <n>] [wait <duration>]
+//		priority <placeholder> {
+//			high <value>...
+//			low  <value>...
+//		}
 //		fallback stale
+//		fallback upstream <address>
 //		fallback respond [<status>] [<body> [<content type>]]
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -51,6 +56,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "bulkhead":
 		h.Bulkhead = new(BulkheadConfig)
 		return h.Bulkhead.unmarshalCaddyfile(d)
+	case "priority":
+		h.Priority = new(PriorityConfig)
+		return h.Priority.unmarshalCaddyfile(d)
 	case "fallback":
 		f, err := parseFallback(d)
 		if err != nil {
@@ -78,6 +86,9 @@ func parseFallback(d *caddyfile.Dispenser) (Fallback, error) {
 				*to, args = args[0], args[1:]
 			}
 		}
+	}
+	if f.Kind == fallbackUpstream && len(args) > 0 {
+		f.Upstream, args = args[0], args[1:]
 	}
 	if len(args) > 0 {
 		return f, d.Errf("resilience: fallback: unexpected %q", args[0])

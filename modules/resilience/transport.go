@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
@@ -66,6 +67,17 @@ type Transport struct {
 	// A limit of the requests at once that follows what the upstream can take,
 	// instead of a bulkhead's fixed one. Default: none.
 	AdaptiveLimit *AdaptiveConfig `json:"adaptive_limit,omitempty"`
+
+	// How long a response body may be silent before it is broken off. Upgraded
+	// connections are not concerned. Default: no limit.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// A request header that tells the upstream how many milliseconds are left
+	// to answer: of the try, or of the request if that is less. Default: none.
+	DeadlineHeader string `json:"deadline_header,omitempty"`
+
+	// Failures made on purpose. Default: none.
+	Fault *FaultConfig `json:"fault,omitempty"`
 
 	// The transport that is wrapped. Default: Caddy's defaults.
 	HTTP *reverseproxy.HTTPTransport `json:"http,omitempty"`
@@ -155,6 +167,12 @@ func (t *Transport) join(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if t.Fault != nil {
+		if !app.AllowFaults {
+			return errors.New("transport resilient: fault is refused without the global option `fairway { allow_faults }`")
+		}
+		t.logger.Warn("faults are injected on purpose", zap.String("name", t.Name))
+	}
 	g, _, err := groups.LoadOrNew(t.Name, func() (caddy.Destructor, error) { return newGroup(t.Name, t.settings), nil })
 	if err != nil {
 		return err
@@ -202,7 +220,13 @@ func (t *Transport) validate() error {
 	if t.Bulkhead != nil && t.AdaptiveLimit != nil {
 		return errors.New("bulkhead and adaptive_limit are alternatives")
 	}
-	return cmp.Or(t.Breaker.validate(), t.Retry.validate(), t.Bulkhead.validate(), t.AdaptiveLimit.validate())
+	if t.IdleTimeout < 0 {
+		return fmt.Errorf("idle_timeout must be positive, got %s", time.Duration(t.IdleTimeout))
+	}
+	if t.DeadlineHeader != "" && !httpguts.ValidHeaderFieldName(t.DeadlineHeader) {
+		return fmt.Errorf("deadline_header must be a header's name, got %q", t.DeadlineHeader)
+	}
+	return cmp.Or(t.Breaker.validate(), t.Retry.validate(), t.Bulkhead.validate(), t.AdaptiveLimit.validate(), t.Fault.validate())
 }
 
 // Cleanup gives back the group if this Provision took it.

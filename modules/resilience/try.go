@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -112,7 +113,7 @@ func (a *try) send(req *http.Request) result {
 		}
 	}()
 	sent := a.deadline(req, time.Duration(a.t.TryTimeout))
-	res, err := a.t.HTTP.RoundTrip(sent)
+	res, err := a.t.roundTrip(a.announce(sent), a.u)
 	if err == nil && a.timer != nil && !a.timer.Stop() {
 		res.Body.Close() // the deadline was a moment faster
 		err = errTryTimeout
@@ -161,13 +162,37 @@ func (a *try) release() {
 // deadline gives the try its own context, which ends when the response headers
 // take longer than the limit.
 func (a *try) deadline(req *http.Request, limit time.Duration) *http.Request {
-	if limit <= 0 {
+	if limit <= 0 && a.t.IdleTimeout == 0 {
 		return req
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	a.cancel = cancel
-	a.timer = time.AfterFunc(limit, func() { cancel(errTryTimeout) })
+	if limit > 0 {
+		a.timer = time.AfterFunc(limit, func() { cancel(errTryTimeout) })
+	}
 	return req.WithContext(ctx)
+}
+
+// announce tells the upstream how much time it has, if that is wanted and there
+// is a limit. The header map is the try's own then: others may be under way.
+func (a *try) announce(req *http.Request) *http.Request {
+	name := a.t.DeadlineHeader
+	if name == "" {
+		return req
+	}
+	left := time.Duration(a.t.TryTimeout)
+	if end, ok := req.Context().Value(deadlineKey{}).(time.Time); ok {
+		if total := max(time.Millisecond, end.Sub(a.start)); left == 0 || total < left {
+			left = total
+		}
+	}
+	clone := *req
+	clone.Header = req.Header.Clone()
+	clone.Header.Del(name) // never the client's own
+	if left > 0 {
+		clone.Header.Set(name, strconv.FormatInt(left.Milliseconds(), 10))
+	}
+	return &clone
 }
 
 // failed settles a try that got no response. It returns how the try ended and
@@ -259,17 +284,27 @@ func (a *try) answered(req *http.Request, res *http.Response) {
 		return
 	}
 	a.detach = context.AfterFunc(req.Context(), a.release)
-	res.Body = &responseBody{ReadCloser: res.Body, try: a, req: req}
+	body := &responseBody{ReadCloser: res.Body, try: a, req: req}
+	if idle := time.Duration(a.t.IdleTimeout); idle > 0 {
+		cancel := a.cancel
+		body.idle = time.AfterFunc(idle, func() { cancel(errIdle) })
+	}
+	res.Body = body
 }
 
 // responseBody settles and releases its try when it ends.
 type responseBody struct {
 	io.ReadCloser
-	try *try
-	req *http.Request
+	try  *try
+	req  *http.Request
+	idle *time.Timer // nil without an idle timeout
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
+	if b.idle != nil {
+		b.idle.Reset(time.Duration(b.try.t.IdleTimeout))
+		defer b.idle.Stop()
+	}
 	n, err := b.ReadCloser.Read(p)
 	if err == nil {
 		if !b.try.settled.Load() && time.Since(b.try.start) > settleAfter {
@@ -303,6 +338,9 @@ func (b *responseBody) Close() error {
 		b.try.settle(Success, time.Now())
 	}
 	b.try.detach()
+	if b.idle != nil {
+		b.idle.Stop()
+	}
 	err := b.ReadCloser.Close()
 	b.try.release()
 	return err
