@@ -139,11 +139,40 @@ func TestHandler_DetailsOnlyToAllowedClients(t *testing.T) {
 	}
 	_, body := probe(h, from("192.0.2.1:1"))
 	api, _ := body["checks"].(map[string]any)["api"].(map[string]any)
-	if api["error"] != "answered 500" || api["needed"] != true || api["latency_ms"] == nil {
+	if api["error"] != "status 500" || api["needed"] != true || api["latency_ms"] == nil {
 		t.Errorf("details %v", api)
 	}
-	if snapshot, err := json.Marshal((&part{checks: h.checks}).Snapshot()); err != nil || !strings.Contains(string(snapshot), "answered 500") {
+	if snapshot, err := json.Marshal((&part{checks: h.checks}).Snapshot()); err != nil || !strings.Contains(string(snapshot), "status 500") {
 		t.Errorf("snapshot %s, %v", snapshot, err)
+	}
+}
+
+func TestReason_TellsNothingOfTheNetworkBehind(t *testing.T) {
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(secure.Close)
+	for url, want := range map[string]string{
+		"http://127.0.0.1:1/": "unreachable", secure.URL: "tls",
+	} {
+		q, err := newHTTPCheck(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = q.ask(t.Context())
+		if err == nil || reason(err) != want {
+			t.Errorf("%s: %v is %q, want %q", url, err, reason(err), want)
+		}
+	}
+	slow, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	q, err := newHTTPCheck("http://127.0.0.1:1/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.ask(slow); reason(err) != "timeout" {
+		t.Errorf("%v is %q", err, reason(err))
+	}
+	if got := reason(errors.New("dial tcp 10.0.0.7:5432: connection refused")); got != "unreachable" {
+		t.Errorf("got %q", got)
 	}
 }
 

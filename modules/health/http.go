@@ -51,10 +51,15 @@ func (h *httpCheck) ask(ctx context.Context) error {
 	// Reading a little keeps the connection; a long body is not waited for.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("answered %d", resp.StatusCode)
+		return statusError(resp.StatusCode)
 	}
 	return nil
 }
+
+// statusError is an answer that is none of the healthy.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("status %d", int(s)) }
 
 // withoutURL drops the URL from an error: it may hold a key.
 func withoutURL(err error) error {

@@ -35,11 +35,16 @@ func (p *part) Kind() string { return "health" }
 // Name is the path of the endpoint.
 func (p *part) Name() string { return p.name }
 
-// Snapshot returns the last outcome of each check.
+// Snapshot returns the last outcome of each check, errors in full.
 func (p *part) Snapshot() any {
 	all := make(map[string]checkReport, len(p.checks))
 	for _, c := range p.checks {
-		all[c.name] = c.describe(c.snapshot())
+		o := c.snapshot()
+		r := c.describe(o)
+		if o.err != nil {
+			r.Error = o.err.Error()
+		}
+		all[c.name] = r
 	}
 	return map[string]any{"checks": all}
 }

@@ -1,7 +1,11 @@
 package health
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -53,9 +57,35 @@ func (c *check) describe(o outcome) checkReport {
 		r.Checked = o.at.UTC().Format(time.RFC3339Nano)
 	}
 	if o.err != nil {
-		r.Error = o.err.Error()
+		r.Error = reason(o.err)
 	}
 	return r
+}
+
+// reason says in a word from a closed set why a check failed: the error's text
+// would tell probers about the network behind the gateway. It is in the log and
+// in the admin API.
+func reason(err error) string {
+	var status statusError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &status):
+		return status.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case isTLS(err):
+		return "tls"
+	}
+	return "unreachable"
+}
+
+func isTLS(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert)
 }
 
 // MarshalJSON keeps the order of the config, which people read by.
@@ -72,7 +102,7 @@ func (r report) MarshalJSON() ([]byte, error) {
 	b = append(b, `,"timestamp":"`...)
 	b = r.at.UTC().AppendFormat(b, time.RFC3339)
 	b = append(b, '"')
-	if r.details {
+	if r.details && len(r.checks) > 0 {
 		details := make(map[string]checkReport, len(r.checks))
 		for _, c := range r.checks {
 			details[c.Name] = c

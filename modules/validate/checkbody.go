@@ -2,7 +2,9 @@ package validate
 
 import (
 	"fmt"
+	"mime"
 	"net/http"
+	"strings"
 )
 
 // bodyResult is what came of a body. Issues are collected with those of the
@@ -92,8 +94,21 @@ func (p *pending) check(r *http.Request, content []byte) bodyResult {
 		return bodyResult{outcome: "invalid", issues: issues}
 	}
 	replaceBody(r, out, changed)
+	p.canonicalType(r.Header)
 	if changed {
 		return bodyResult{outcome: "changed"}
 	}
 	return bodyResult{outcome: "passed"}
+}
+
+// canonicalType writes the media type in lower case. APPLICATION/JSON is the
+// same type (RFC 9110, 8.3.1), but not every upstream knows.
+func (p *pending) canonicalType(h http.Header) {
+	given := h.Get("Content-Type")
+	if strings.HasPrefix(given, p.media) {
+		return
+	}
+	if canonical := mime.FormatMediaType(p.media, p.params); canonical != "" {
+		h.Set("Content-Type", canonical)
+	}
 }

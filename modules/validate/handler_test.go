@@ -194,6 +194,23 @@ func TestHandler_MediaTypes(t *testing.T) {
 	}
 }
 
+func TestHandler_WritesTheMediaTypeAsEveryUpstreamKnowsIt(t *testing.T) {
+	h, u := provision(t, &Handler{Schema: registerSchema}), &upstream{}
+	for sent, want := range map[string]string{
+		"APPLICATION/JSON":                    "application/json",
+		"Application/Json; Charset=utf-8":     "application/json; charset=utf-8",
+		"application/json;charset=UTF-8":      "application/json;charset=UTF-8",
+		"application/vnd.API+json; profile=x": "application/vnd.api+json; profile=x",
+	} {
+		r := register(`{"email":"a@b.example","password":"long enough","name":"Ada"}`)
+		r.Header.Set("Content-Type", sent)
+		serve(h, u).ServeHTTP(httptest.NewRecorder(), r)
+		if got := u.header.Get("Content-Type"); got != want {
+			t.Errorf("%s went on as %q, want %q", sent, got, want)
+		}
+	}
+}
+
 // The attack table: whatever comes over the wire is answered with a 4xx, and
 // memory stays bounded.
 func TestHandler_AttackTable(t *testing.T) {
