@@ -14,7 +14,7 @@ const (
 	lockoutWindow = 15 * time.Minute
 	pairLimit     = 5
 	accountLimit  = 100
-	ipLimit       = 50
+	ipLimit       = 200
 )
 
 // loginTries are the counts that one login takes part in.

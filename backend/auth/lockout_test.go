@@ -66,7 +66,7 @@ func TestLockout_SuccessForgets(t *testing.T) {
 func TestLockout_OneAddressManyAccounts(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
 		register(t, s, "ada@example.com")
-		for range ipLimit { // successes do not count
+		for range 10 { // successes do not count
 			try(t, s, "ada@example.com", password, home)
 		}
 		for n := range ipLimit {
@@ -96,6 +96,26 @@ func TestLockout_ManyAtOnceHaveNoMoreTries(t *testing.T) {
 		wait.Wait()
 		if n := looked.Load(); n != pairLimit {
 			t.Errorf("%d passwords were looked at, want %d", n, pairLimit)
+		}
+	})
+}
+
+// Many who know their passwords come from one address at once: the few that are
+// turned away were not counted, and nobody is locked out afterwards.
+func TestLockout_StormOfRightPasswords(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
+		register(t, s, "ada@example.com")
+		var wait sync.WaitGroup
+		for range 4 * pairLimit {
+			wait.Go(func() {
+				if got := try(t, s, "ada@example.com", password, home); got != "" && got != backend.Throttled {
+					t.Errorf("the right password = %q", got)
+				}
+			})
+		}
+		wait.Wait()
+		if got := try(t, s, "ada@example.com", password, home); got != "" {
+			t.Errorf("after the storm = %q", got)
 		}
 	})
 }

@@ -31,7 +31,8 @@ type engine interface {
 	reader() querier
 	// replica may be a moment behind.
 	replica() querier
-	// inTx commits if fn returns nil and rolls back otherwise.
+	// inTx commits if fn returns nil and rolls back otherwise. It may call fn
+	// again, after a rollback.
 	inTx(ctx context.Context, fn func(Tx) error) error
 	ping(ctx context.Context) error
 	migrate(ctx context.Context) error

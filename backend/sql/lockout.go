@@ -21,10 +21,9 @@ func scanTries(r rows, t *triesRow) error { return r.Scan(&t.failures, &t.since)
 
 // BeginLogin counts a login as failed until SucceedLogin says otherwise, so that
 // many at once have no more tries than one after the other. It fails with
-// Throttled while a limit is exceeded.
+// Throttled while a limit is reached; a login that is refused so is not counted.
 func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tries) error {
-	var refused error
-	err := db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
 		now := db.now()
 		if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE since <= $1`, micros(now.Add(-window))); err != nil {
 			return err
@@ -36,8 +35,8 @@ func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tri
 			if err != nil {
 				return err
 			}
-			if row.failures > int64(t.Limit) {
-				refused = &backend.Error{
+			if row.failures > int64(t.Limit) { // the error takes the counting back
+				return &backend.Error{
 					Code: backend.Throttled, Message: "too many failed logins",
 					RetryAfter: fromMicros(row.since).Add(window).Sub(now),
 				}
@@ -45,23 +44,20 @@ func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tri
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return refused
 }
 
 // SucceedLogin takes back what BeginLogin counted, and forgets the earlier
-// failures of those in forget.
+// failures of those in forget, which have to come before tries in BeginLogin's
+// order: two logins must not wait for each other.
 func (db *DB) SucceedLogin(ctx context.Context, tries, forget []Tries) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		for _, t := range tries {
-			if _, err := q.exec(ctx, `UPDATE login_failures SET failures = failures - 1 WHERE key = $1`, t.Key); err != nil {
+		for _, t := range forget {
+			if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE key = $1`, t.Key); err != nil {
 				return err
 			}
 		}
-		for _, t := range forget {
-			if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE key = $1`, t.Key); err != nil {
+		for _, t := range tries {
+			if _, err := q.exec(ctx, `UPDATE login_failures SET failures = failures - 1 WHERE key = $1`, t.Key); err != nil {
 				return err
 			}
 		}

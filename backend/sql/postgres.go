@@ -66,8 +66,26 @@ func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) 
 func (e *postgresEngine) reader() querier  { return pgConn{e.pool} }
 func (e *postgresEngine) replica() querier { return pgConn{e.behind} }
 
+// txTries is how often a transaction is tried that the server broke off since two
+// waited for each other.
+const txTries = 4
+
 func (e *postgresEngine) inTx(ctx context.Context, fn func(Tx) error) error {
-	return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error { return fn(Tx{querier: pgConn{tx}, Postgres: tx}) })
+	begin := func() error {
+		return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error { return fn(Tx{querier: pgConn{tx}, Postgres: tx}) })
+	}
+	err := begin()
+	for n := 1; n < txTries && isCollision(err); n++ {
+		err = begin()
+	}
+	return err
+}
+
+// isCollision reports whether a transaction may succeed if it is tried again:
+// deadlock_detected, serialization_failure.
+func isCollision(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && (pe.Code == "40P01" || pe.Code == "40001")
 }
 
 func (e *postgresEngine) ping(ctx context.Context) error { return e.pool.Ping(ctx) }
