@@ -33,7 +33,7 @@ func newTable(ring int) *table { return &table{ring: ring} }
 // shard is one lock's share of a table.
 type shard struct {
 	mu    sync.Mutex
-	index []uint32 // record number + 1, or 0
+	index []uint64 // see entry
 	heads []head
 	rings []uint32
 	free  []uint32
@@ -64,15 +64,22 @@ func (s *shard) find(k Key) (uint32, bool) {
 	}
 	mask := uint64(len(s.index) - 1)
 	for at := k.lo & mask; ; at = (at + 1) & mask {
-		n := s.index[at]
-		if n == 0 {
+		e := s.index[at]
+		if e == 0 {
 			return 0, false
 		}
-		if s.heads[n-1].key == k {
-			return n - 1, true
+		// Only a record with the same tag is worth the walk to its memory.
+		if e>>32 == k.lo>>32 && s.heads[recordOf(e)].key == k {
+			return recordOf(e), true
 		}
 	}
 }
+
+// entry is what the index says of a record: part of its key's hash, and its
+// number plus one. Zero is a vacant place.
+func entry(k Key, n uint32) uint64 { return k.lo>>32<<32 | uint64(n+1) }
+
+func recordOf(e uint64) uint32 { return uint32(e) - 1 }
 
 // insert makes a record for a key that has none. With the table full it reuses
 // an expired record, or evicts one if evict is set; else it returns false.
@@ -156,7 +163,7 @@ func (c *carrier) record(k Key, ring int) record {
 
 // grow doubles the index.
 func (s *shard) grow() {
-	s.index = make([]uint32, max(2*len(s.index), 16))
+	s.index = make([]uint64, max(2*len(s.index), 16))
 	for i := range s.heads[:len(s.heads)-1] {
 		s.link(uint32(i))
 	}
@@ -168,7 +175,7 @@ func (s *shard) link(i uint32) {
 	for s.index[at] != 0 {
 		at = (at + 1) & mask
 	}
-	s.index[at] = i + 1
+	s.index[at] = entry(s.heads[i].key, i)
 }
 
 // unlink takes a record out of the index and moves up those behind it, so that
@@ -176,11 +183,11 @@ func (s *shard) link(i uint32) {
 func (s *shard) unlink(i uint32) {
 	mask := uint64(len(s.index) - 1)
 	at := s.heads[i].key.lo & mask
-	for s.index[at] != i+1 {
+	for recordOf(s.index[at]) != i {
 		at = (at + 1) & mask
 	}
 	for next := (at + 1) & mask; s.index[next] != 0; next = (next + 1) & mask {
-		home := s.heads[s.index[next]-1].key.lo & mask
+		home := s.heads[recordOf(s.index[next])].key.lo & mask
 		if (next-home)&mask >= (next-at)&mask {
 			s.index[at] = s.index[next]
 			at = next
