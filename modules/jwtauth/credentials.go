@@ -60,9 +60,11 @@ func credentials(sources []Source, fields Fields, rawQuery string) (token string
 		s := &sources[i]
 		switch s.In {
 		case "header":
-			for _, value := range fields.Values(s.Name) {
+			lines := fields.Values(s.Name)
+			for _, value := range lines {
 				if found, ok := s.fromField(value); ok {
 					take(found, s)
+					count += len(lines) - 1 // one token has one line, RFC 9110, 5.3
 				}
 			}
 		case "cookie":

@@ -318,6 +318,7 @@ func TestHandler_FindsTokensElsewhere(t *testing.T) {
 		{"header and cookie", build("", "Authorization", "Bearer "+token, "Cookie", "session="+token), 400, gateway.Identity{}},
 		{"header and query", build("?access_token="+token, "Authorization", "Bearer "+token), 400, gateway.Identity{}},
 		{"two headers", build("", "Authorization", "Bearer "+token, "Authorization", "Bearer "+token), 400, gateway.Identity{}},
+		{"two headers, one of another scheme", build("", "Authorization", "Basic dXNlcjpwYXNz", "Authorization", "Bearer "+token), 400, gateway.Identity{}},
 		{"two cookies", build("", "Cookie", "session="+token+"; session=x"), 400, gateway.Identity{}},
 		{"two cookie lines", build("", "Cookie", "session="+token, "Cookie", "session=x"), 400, gateway.Identity{}},
 		{"two parameters", build("?access_token=" + token + "&access%5ftoken=x"), 400, gateway.Identity{}},
