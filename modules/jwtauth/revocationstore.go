@@ -151,7 +151,11 @@ func (s *revocationStore) readAll(b []byte) error {
 		return err
 	}
 	var failed []error
+	over := time.Now().Add(-maxLeeway).Unix()
 	for _, entry := range saved {
+		if entry.Until < over {
+			continue
+		}
 		rev, err := parseRevocation(entry.Member, entry.Until)
 		if err != nil {
 			failed = append(failed, err)
@@ -162,12 +166,20 @@ func (s *revocationStore) readAll(b []byte) error {
 	return errors.Join(failed...)
 }
 
-// save writes all revocations to storage.
+// save writes all revocations to storage, with those that another gateway with
+// the same storage has written there.
 func (s *revocationStore) save() error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	if s.storage == nil {
 		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), slowTimeout)
+	defer cancel()
+	if b, err := s.storage.Load(ctx, revokedFile); err == nil {
+		if err := s.readAll(b); err != nil {
+			s.logger.Error("revocations kept in storage cannot be read and are written anew", zap.String("file", revokedFile), zap.Error(err))
+		}
 	}
 	all := s.all()
 	saved := make([]savedRevocation, len(all))
@@ -178,8 +190,6 @@ func (s *revocationStore) save() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), slowTimeout)
-	defer cancel()
 	err = s.storage.Store(ctx, revokedFile, b)
 	s.unsent = err != nil
 	return err

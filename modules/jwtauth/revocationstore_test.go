@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
@@ -84,6 +86,25 @@ func TestRevoke_TakesEffectAtOnceAndSurvivesARestart(t *testing.T) {
 	defer n.stop(t)
 	if a := ask(n, request(token)); a.status != 401 {
 		t.Errorf("after a restart: %d", a.status)
+	}
+}
+
+// Two gateways with one storage and no Redis must not overwrite each other.
+func TestRevocationStore_SharedStorageKeepsBoth(t *testing.T) {
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	open := func() *revocationStore {
+		return &revocationStore{revocations: newRevocations(), storage: storage, logger: zap.NewNop()}
+	}
+	a, b, later := open(), open(), open()
+	until := time.Now().Add(time.Hour).Unix()
+	for jti, s := range map[string]*revocationStore{"a": a, "b": b} {
+		if _, err := s.revoke(t.Context(), revocation{issuer: testIssuer, jti: jti, until: until}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later.load(t.Context())
+	if tokens, _ := later.sizes(); tokens != 2 || !later.known.Load() {
+		t.Errorf("after a restart %d revoked tokens are known, want 2", tokens)
 	}
 }
 
