@@ -112,7 +112,7 @@ func (c *cluster) start() error {
 // ends: Linux ties the life of the child (Pdeathsig) to that of the thread.
 func (c *cluster) run(postgres, data string, owner *syscall.Credential) {
 	c.cmd = exec.Command(postgres, "-D", data, "-p", strconv.Itoa(c.port), "-k", c.dir,
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200")
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
 	c.cmd.Dir, c.cmd.SysProcAttr = c.dir, sysProcAttr(owner)
 	c.done = make(chan struct{})
 	started := make(chan struct{})
