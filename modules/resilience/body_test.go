@@ -80,3 +80,73 @@ func TestTransport_EarlyAnswersStayInStep(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// A client that sends its body slowly, or stops, is not a slow upstream.
+func TestTransport_SlowRequestBodiesAreTheClientsFault(t *testing.T) {
+	for name, options := range map[string]string{
+		"sent on as it comes": "breaker 1 failures open 1m\ntry_timeout 100ms",
+		"read in advance":     "breaker 1 failures open 1m\ntry_timeout 100ms\nretry 1 {\nmethods POST\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+			p := startProxy(t, "resilience {\ntimeout 400ms\nfallback respond 503 sorry\n}\n"+site(options, o))
+			head := "POST / HTTP/1.1\r\nHost: " + p.addr + "\r\nContent-Length: 100\r\n\r\n"
+			if got := p.raw(head+"0123", false); got != 408 {
+				t.Errorf("a body that stops: %d, want 408", got)
+			}
+			u := state(t, "default", o.addr)
+			eventually(t, "nothing is held", func() bool { return u.inFlight.Load() == 0 })
+			if u.breaker.State() != Closed {
+				t.Error("a slow client opened the breaker")
+			}
+			if a := p.do(http.MethodPost, "/", "fine"); a.body != "fine" {
+				t.Errorf("%d %q", a.status, a.body)
+			}
+		})
+	}
+}
+
+func TestTransport_TryTimeoutCountsFromTheEndOfTheBody(t *testing.T) {
+	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/hang" {
+			<-r.Context().Done()
+		}
+	})
+	p := startProxy(t, site("try_timeout 300ms\nretry off", o))
+	for path, want := range map[string]int{"/": 200, "/hang": 504} {
+		reader, writer := io.Pipe()
+		go func() {
+			for range 5 {
+				time.Sleep(100 * time.Millisecond)
+				fmt.Fprint(writer, "chunk")
+			}
+			writer.Close()
+		}()
+		res, err := http.Post("http://"+p.addr+path, "text/plain", reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s after a slow upload: %d, want %d", path, res.StatusCode, want)
+		}
+	}
+}
+
+func TestTransport_PassesNoH2CUpgrade(t *testing.T) {
+	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s|%s|%s", r.Header["Upgrade"], r.Header["Http2-Settings"], r.Header["Connection"])
+	})
+	p := startProxy(t, site("", o))
+	req, _ := http.NewRequest(http.MethodGet, "http://"+p.addr, nil)
+	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"H2C"}, "Http2-Settings": {"AAMAAABkAAQAAP__"}}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, _ := io.ReadAll(res.Body); string(got) != "[]|[]|[]" {
+		t.Errorf("the upstream saw %s", got)
+	}
+}

@@ -2,9 +2,9 @@ package resilience
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -105,10 +104,11 @@ func (c *call) prepareBody() error {
 	if !c.again || !hasBody(c.req) || c.req.ContentLength < 0 || c.req.ContentLength > c.t.retry.buffer {
 		return nil
 	}
-	body := make([]byte, 0, c.req.ContentLength+bytes.MinRead)
-	buf := bytes.NewBuffer(body)
-	if _, err := buf.ReadFrom(c.req.Body); err != nil {
-		return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("reading the request's body: %w", err))
+	body := &requestBody{ReadCloser: c.req.Body, client: c.ex.writer}
+	defer context.AfterFunc(c.req.Context(), body.abandon)()
+	buf := bytes.NewBuffer(make([]byte, 0, c.req.ContentLength+bytes.MinRead))
+	if _, err := buf.ReadFrom(body); err != nil {
+		return cmp.Or(body.failure(), err)
 	}
 	c.body = buf.Bytes()
 	if c.body == nil {
@@ -129,7 +129,7 @@ func (c *call) request() *http.Request {
 	if c.body != nil {
 		clone.Body = io.NopCloser(bytes.NewReader(c.body))
 	} else {
-		c.watch = &requestBody{ReadCloser: c.req.Body}
+		c.watch = &requestBody{ReadCloser: c.req.Body, client: c.ex.writer}
 		clone.Body = c.watch
 	}
 	return &clone

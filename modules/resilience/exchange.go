@@ -22,6 +22,9 @@ type exchange struct {
 	// resilient` they are missing.
 	pool   reverseproxy.UpstreamPool
 	policy *Policy
+
+	// writer is where the response goes. The transport only ends reads of the
+	// request's body through it.
 	writer http.ResponseWriter
 
 	// header is the client's response header: a transport cannot reach it in

@@ -89,7 +89,7 @@ func (h *Handler) validate() error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if ex := exchangeOf(r.Context()); ex != nil {
-		ex.header, ex.priority = w.Header(), h.Priority.class(r)
+		ex.writer, ex.header, ex.priority = w, w.Header(), h.Priority.class(r)
 	}
 	sent := &sentry{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	err := h.guarded(sent, r, next)
@@ -120,7 +120,7 @@ func (h *Handler) guarded(w *sentry, r *http.Request, next caddyhttp.Handler) er
 		w.upgraded = leave
 	}
 	err := next.ServeHTTP(w, r)
-	if !w.wrote && errors.Is(context.Cause(ctx), errTotalTimeout) {
+	if !w.wrote && errors.Is(context.Cause(ctx), errTotalTimeout) && statusOf(err) != http.StatusRequestTimeout {
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, opaque(errTotalTimeout, err))
 	}
 	return err

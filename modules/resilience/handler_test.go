@@ -307,6 +307,11 @@ func TestPart_ShowsAndForcesBreakers(t *testing.T) {
 	}
 	act("reset", "")
 	p.wantStatuses(200)
+	if got, err := act("open", `{"all":true}`); err != nil || !strings.Contains(got, o.addr) {
+		t.Errorf("open all: %s, %v", got, err)
+	}
+	p.wantStatuses(503)
+	act("reset", "")
 	o.set(status(500))
 	act("close", target)
 	p.wantStatuses(500, 500, 500, 500, 500, 500, 500)
@@ -317,7 +322,7 @@ func TestPart_ShowsAndForcesBreakers(t *testing.T) {
 		t.Errorf("an unknown action: %v", err)
 	}
 	var mistake *gateway.ArgumentError
-	for _, args := range []string{`{"upsteam":"x"}`, `"x"`, `{"upstream":1}`} {
+	for _, args := range []string{``, `{}`, `{"upsteam":"x"}`, `"x"`, `{"upstream":1}`, `{"upstream":"x","all":true}`} {
 		if _, err := act("open", args); !errors.As(err, &mistake) {
 			t.Errorf("arguments %s: %v, want a mistake of the caller", args, err)
 		}

@@ -77,7 +77,7 @@ func (p *part) Snapshot() any {
 
 // Act implements gateway.Actor. The actions are open, close and reset; they
 // concern the upstream that the arguments name, {"upstream":"127.0.0.1:8081"},
-// or all of the group. A breaker that is opened or closed by hand stays so
+// or all of the group with {"all":true}, which reset also takes without. A breaker that is opened or closed by hand stays so
 // until it is reset. The answer lists the upstreams concerned.
 func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any, error) {
 	act, ok := map[string]func(*Breaker, time.Time) Transition{
@@ -88,9 +88,13 @@ func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any,
 	if !ok {
 		return nil, gateway.ErrUnknownAction
 	}
-	which, err := parseTarget(args)
+	target, err := parseTarget(args)
 	if err != nil {
 		return nil, err
+	}
+	which := target.Upstream
+	if which == "" && !target.All && action != "reset" {
+		return nil, gateway.BadArgument("%s: name the upstream (upstream=127.0.0.1:8081) or say all", action)
 	}
 	concerned := []string{}
 	for _, u := range p.t.group.list() {
@@ -105,19 +109,26 @@ func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any,
 	return map[string]any{"upstreams": concerned}, nil
 }
 
-func parseTarget(args json.RawMessage) (string, error) {
-	var target struct {
-		Upstream string `json:"upstream"`
-	}
+// actionTarget is what an action concerns.
+type actionTarget struct {
+	Upstream string `json:"upstream"`
+	All      bool   `json:"all"`
+}
+
+func parseTarget(args json.RawMessage) (actionTarget, error) {
+	var target actionTarget
 	if len(args) == 0 {
-		return "", nil
+		return target, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(args))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&target); err != nil {
-		return "", gateway.BadArgument("the arguments must be like {\"upstream\":\"127.0.0.1:8081\"}: %v", err)
+		return target, gateway.BadArgument("the arguments must be like {\"upstream\":\"127.0.0.1:8081\"} or {\"all\":true}: %v", err)
 	}
-	return target.Upstream, nil
+	if target.All && target.Upstream != "" {
+		return target, gateway.BadArgument("name an upstream or say all, not both")
+	}
+	return target, nil
 }
 
 var _ gateway.Actor = (*part)(nil)

@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,6 +20,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if ex == nil || !ok || dial.Upstream == nil {
 		return t.HTTP.RoundTrip(req) // an active health check
 	}
+	refuseH2C(req.Header)
 	t.group.adopt(t.serial, t.settings)
 	u := t.group.Upstream(dialAddress(req.Context(), dial.Upstream.Dial), t.settings, time.Now())
 	c := call{t: t, ex: ex, req: req, first: target{u: u, proxy: dial.Upstream, dial: dial}}
@@ -34,4 +36,18 @@ func (t *Transport) note(req *http.Request, ex *exchange, u *Upstream) {
 	caddyhttp.SetVar(req.Context(), gateway.VarBreaker, state)
 	gateway.LogField(req, zap.Int("upstream_attempts", ex.attempts))
 	gateway.LogField(req, zap.String("breaker", state))
+}
+
+// refuseH2C removes a client's wish to go on in HTTP/2 on the same connection,
+// which RFC 9113, 3.1 has made obsolete: an upstream that grants it would give
+// the client a way past everything that looks at requests.
+func refuseH2C(h http.Header) {
+	h.Del("Http2-Settings")
+	for _, protocol := range h["Upgrade"] {
+		if strings.Contains(strings.ToLower(protocol), "h2c") {
+			h.Del("Upgrade")
+			h.Del("Connection")
+			return
+		}
+	}
 }

@@ -3,14 +3,11 @@ package resilience
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // settleAfter is how long a body has to flow before its try counts as a
@@ -31,7 +28,10 @@ type try struct {
 
 	// cancel ends the try's own context; nil without one.
 	cancel context.CancelCauseFunc
-	timer  *time.Timer
+	timer  *time.Timer // of the try's timeout; nil without one
+
+	// decided says whether the response headers or the timeout came first.
+	decided atomic.Bool
 
 	// detach undoes the watch over the client's request.
 	detach func() bool
@@ -113,9 +113,10 @@ func (a *try) send(req *http.Request) result {
 		}
 	}()
 	sent := a.deadline(req, time.Duration(a.t.TryTimeout))
+	defer a.watch(sent)()
 	res, err := a.t.roundTrip(a.announce(sent), a.u)
-	if err == nil && a.timer != nil && !a.timer.Stop() {
-		res.Body.Close() // the deadline was a moment faster
+	if err == nil && !a.decided.CompareAndSwap(false, true) {
+		res.Body.Close() // the timeout was a moment faster
 		err = errTryTimeout
 	}
 	if err != nil {
@@ -168,9 +169,25 @@ func (a *try) deadline(req *http.Request, limit time.Duration) *http.Request {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	a.cancel = cancel
 	if limit > 0 {
-		a.timer = time.AfterFunc(limit, func() { cancel(errTryTimeout) })
+		a.timer = time.AfterFunc(limit, func() {
+			if a.decided.CompareAndSwap(false, true) {
+				cancel(errTryTimeout)
+			}
+		})
 	}
 	return req.WithContext(ctx)
+}
+
+// watch keeps the client's body from holding a try: a read that waits for the
+// client ends with the try's context, and does not count against the upstream's
+// time. It returns what ends the watch.
+func (a *try) watch(req *http.Request) func() bool {
+	b, ok := req.Body.(*requestBody)
+	if !ok {
+		return func() bool { return false }
+	}
+	b.timed(a.timer, time.Duration(a.t.TryTimeout))
+	return context.AfterFunc(req.Context(), b.abandon)
 }
 
 // announce tells the upstream how much time it has, if that is wanted and there
@@ -344,45 +361,4 @@ func (b *responseBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.try.release()
 	return err
-}
-
-// requestBody stands between the wrapped transport and a client's body. It
-// notes whether any of it has been read, and that reading failed, which is not
-// the upstream's fault. Close is passed on only after the end was read: if an
-// upstream answers before, the server has to see that the rest is still on the
-// connection, or it would take that for the client's next request.
-type requestBody struct {
-	io.ReadCloser
-	read  atomic.Bool
-	ended atomic.Bool
-	err   atomic.Pointer[error]
-}
-
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.read.Store(true)
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == io.EOF:
-		b.ended.Store(true)
-	case err != nil:
-		b.err.CompareAndSwap(nil, &err)
-	}
-	return n, err
-}
-
-func (b *requestBody) Close() error {
-	if !b.ended.Load() {
-		return nil
-	}
-	return b.ReadCloser.Close()
-}
-
-// clientBodyError returns the error that reading the client's body has met, as
-// the error of a bad request.
-func clientBodyError(req *http.Request) error {
-	b, ok := req.Body.(*requestBody)
-	if !ok || b.err.Load() == nil {
-		return nil
-	}
-	return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("reading the request's body: %w", *b.err.Load()))
 }
