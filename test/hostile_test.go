@@ -77,6 +77,7 @@ func TestHostile_Bodies(t *testing.T) {
 		"a lone surrogate":    `{"email":"a@example.com","password":"long enough","name":"\ud800x"}`,
 		"NUL":                 "{\"email\":\"a@example.com\",\"password\":\"long enough\",\"name\":\"A\\u0000a\"}",
 		"wrong types":         `{"email":1,"password":[],"name":{},"age":"x"}`,
+		"too large":           `{"email":"` + strings.Repeat("a", 2<<20) + `"}`,
 	} {
 		for _, r := range []request{
 			post(g.url+"/api/auth/register", body),
@@ -116,6 +117,7 @@ func TestHostile_Bytes(t *testing.T) {
 		"length and chunks":      "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
 		"two lengths":            "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
 		"a negative length":      "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+		"bad chunks":             "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 		"two Authorizations":     "GET /api/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\nConnection: close\r\n\r\n",
 		"a bad escape":           "GET /api/users/%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
 		"dots in the path":       "GET /api/auth/../users/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -135,6 +137,99 @@ func TestHostile_Bytes(t *testing.T) {
 		}
 	}
 	get(g.url+"/api/users/me").send(t).want(t, http.StatusUnauthorized)
+}
+
+// A client that breaks its own request off is no failure of the upstream: else
+// five of them would shut everybody out.
+func TestHostile_BrokenBodiesDoNotOpenTheBreaker(t *testing.T) {
+	g, u := startExample(t, generous...)
+	awaitKeys(t, g)
+	addr := strings.TrimPrefix(g.url, "http://")
+	head := "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	for range 8 {
+		status, err := sendRaw(addr, head+"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+		if err == nil && status >= 500 {
+			t.Errorf("a malformed chunk: answered %d, want below 500", status)
+		}
+		breakOff(t, addr, head+"Content-Length: 1000\r\n\r\n{\"email\":")
+	}
+	// What was broken off last may still be on its way through the gateway.
+	for n := range 20 {
+		if state := breakerState(t, g, u.addr); state != "closed" {
+			t.Fatalf("the breaker is %s after broken requests, want closed", state)
+		}
+		post(g.url+"/api/auth/login", fmt.Sprintf(`{"email":"nobody-%d@example.com","password":"wrong wrong"}`, n)).
+			send(t).want(t, http.StatusUnauthorized)
+	}
+}
+
+// breakOff sends a part of a request and closes the connection.
+func breakOff(t *testing.T, addr, raw string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, raw); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(20 * time.Millisecond) // let it be read
+	_ = conn.Close()
+}
+
+// An upstream that answers before it has read all of a large body must not make
+// the gateway take the rest of it for the next request: that would let one
+// client put requests before another's on a shared connection.
+func TestHostile_EarlyAnswersStayInStep(t *testing.T) {
+	g, _ := startExample(t, generous...)
+	awaitKeys(t, g)
+	addr := strings.TrimPrefix(g.url, "http://")
+	const size = 2 << 20
+	large := fmt.Sprintf("POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		size, strings.Repeat("a", size))
+	for range 60 {
+		status, err := sendAfter(t, addr, large, "GET /api/users/me HTTP/1.1\r\nHost: x\r\n\r\n")
+		if err == nil && status != http.StatusUnauthorized {
+			t.Fatalf("the request after a large body is answered %d, want 401 or a closed connection", status)
+		}
+	}
+}
+
+// sendAfter sends two requests on one connection and returns the status of the
+// second's answer, or an error if the connection was closed after the first.
+func sendAfter(t *testing.T, addr, first, second string) (int, error) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(conn, first)
+		sent <- err
+	}()
+	answers := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		return 0, err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	if resp.Close {
+		return 0, io.EOF
+	}
+	if err := <-sent; err != nil {
+		return 0, err
+	}
+	if _, err := io.WriteString(conn, second); err != nil {
+		return 0, err
+	}
+	resp, err = http.ReadResponse(answers, nil)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
 }
 
 // sendRaw returns the status of the answer, or an error if none came.
