@@ -87,10 +87,16 @@ type userService struct {
 	spec process.Spec
 }
 
-// startUsers starts a user service whose password hashing is cheap.
+// startUsers starts a user service on a free port.
 func startUsers(t testing.TB, env ...string) *userService {
 	t.Helper()
-	u := &userService{t: t, addr: process.FreeAddr()}
+	return startUsersAt(t, process.FreeAddr(), env...)
+}
+
+// startUsersAt starts a user service whose password hashing is cheap.
+func startUsersAt(t testing.TB, addr string, env ...string) *userService {
+	t.Helper()
+	u := &userService{t: t, addr: addr}
 	dir := t.TempDir()
 	u.spec = process.Spec{
 		Name: "users", Path: users(t), Dir: dir,
