@@ -3,6 +3,9 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,8 +62,8 @@ func TestExample_UserServiceDiesAndReturns(t *testing.T) {
 	eventually(t, "health with the user service again", func() error { return tryStatus(health, http.StatusOK) })
 }
 
-// What is in the cache is served while the user service is away, marked as
-// stale once it is, as `fallback stale` and `stale_if_error` say.
+// What is in the cache is served while the user service is away, to whom it
+// belongs and to nobody else.
 func TestExample_CacheAnswersWhileTheUserServiceIsAway(t *testing.T) {
 	g, u := startExample(t)
 	awaitKeys(t, g)
@@ -72,6 +75,70 @@ func TestExample_CacheAnswersWhileTheUserServiceIsAway(t *testing.T) {
 		me.send(t).want(t, http.StatusOK).wantHeader(t, "Cache-Status", "; hit")
 	}
 	get(g.url+"/api/users/me").send(t).want(t, http.StatusUnauthorized)
+}
+
+const staleConfig = `
+{
+	admin {$FAIRWAY_ADMIN}
+}
+{$FAIRWAY_LISTEN} {
+	route {
+		cache {
+			%s
+		}
+		resilience {
+			timeout 5s
+			fallback stale
+			fallback respond 503
+		}
+		reverse_proxy %s {
+			lb_policy resilient {
+				policy first
+			}
+			transport resilient {
+				breaker 5 failures open 60s
+			}
+		}
+	}
+	handle_errors {
+		problem
+	}
+}
+`
+
+// A response that is past its freshness is served all the same when the origin
+// cannot answer: as stale_if_error allows, and by `fallback stale`.
+func TestStale_ServedWhenTheOriginIsDown(t *testing.T) {
+	for name, option := range map[string]string{
+		"stale_if_error": "stale_if_error 10m",
+		"fallback stale": "max_size 64MiB",
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "public, max-age=1")
+				_, _ = w.Write([]byte("good for a second"))
+			}))
+			defer origin.Close()
+			g := startGateway(t, fmt.Sprintf(staleConfig, option, strings.TrimPrefix(origin.URL, "http://")))
+			get(g.url+"/short").send(t).want(t, http.StatusOK)
+			origin.Close()
+			eventually(t, "a stale answer", func() error {
+				a := get(g.url+"/short").send(t).want(t, http.StatusOK)
+				if age, err := strconv.Atoi(a.header.Get("Age")); err != nil || age < 2 {
+					return fmt.Errorf("age %d; %s", age, a)
+				}
+				return nil
+			})
+			// Through the open breaker too, and only for what is stored.
+			for range 10 {
+				a := get(g.url+"/short").send(t).want(t, http.StatusOK)
+				if a.body != "good for a second" {
+					t.Errorf("want the stored body; %s", a)
+				}
+				get(g.url+"/never/seen").send(t).want(t, http.StatusServiceUnavailable)
+			}
+		})
+	}
 }
 
 func tryStatus(r request, status int) error {

@@ -104,17 +104,6 @@ func TestExample_PatchIsSeenAtOnce(t *testing.T) {
 	}
 }
 
-func TestExample_HeadersOfIdentityCannotBeForged(t *testing.T) {
-	g, u := startExample(t)
-	awaitKeys(t, g)
-	ada, bob := signUp(t, "http://"+u.addr, "ada"), signUp(t, "http://"+u.addr, "bob")
-	bobs := get(fmt.Sprintf("%s/api/users/%d", g.url, bob.id)).as(ada.token)
-	bobs.send(t).wantProblem(t, http.StatusForbidden, "Forbidden")
-	for _, name := range []string{"X-User-ID", "x-user-id", "X_User_ID"} {
-		bobs.with(name, fmt.Sprint(bob.id)).send(t).want(t, http.StatusForbidden)
-	}
-}
-
 func TestExample_HealthAndErrors(t *testing.T) {
 	g, _ := startExample(t)
 	eventually(t, "health", func() error {

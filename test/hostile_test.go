@@ -100,14 +100,13 @@ func TestHostile_Bodies(t *testing.T) {
 	}
 }
 
-// Whatever bytes come: an answer below 500 or a closed connection, and the
-// gateway goes on.
+// Whatever bytes come: an answer that blames the client, and the gateway goes on.
 func TestHostile_Bytes(t *testing.T) {
 	g, _ := startExample(t, generous...)
 	awaitKeys(t, g)
 	addr := strings.TrimPrefix(g.url, "http://")
 	for name, raw := range map[string]string{
-		"no HTTP":                "hello\r\n\r\n",
+		"no HTTP":                "hello, is anybody there, and if so, who?\r\n\r\n",
 		"another version":        "GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
 		"no host":                "GET /health HTTP/1.1\r\n\r\n",
 		"two hosts":              "GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -129,10 +128,9 @@ func TestHostile_Bytes(t *testing.T) {
 		"a foreign absolute URL": "GET http://example.com/api/users/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
 	} {
 		status, err := sendRaw(addr, raw)
-		if status == http.StatusHTTPVersionNotSupported && name == "another version" {
-			continue
-		}
-		if err == nil && status >= 500 {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if status >= 500 && status != http.StatusHTTPVersionNotSupported {
 			t.Errorf("%s: answered %d, want below 500", name, status)
 		}
 	}
@@ -239,8 +237,7 @@ func sendRaw(addr, raw string) (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	// A request that is not complete has no answer; some here never are.
-	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	go func() { _, _ = io.WriteString(conn, raw) }()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
