@@ -110,7 +110,7 @@ func TestCommand_UserServiceMistakes(t *testing.T) {
 		says []string
 	}{
 		"a port in use":         {[]string{"serve", "--listen", taken.Addr().String(), "--data", "."}, []string{taken.Addr().String(), "in use"}},
-		"a folder that is none": {[]string{"serve", "--listen", "127.0.0.1:0", "--data", "/dev/null/data"}, []string{"/dev/null/data"}},
+		"a folder that is none": {[]string{"serve", "--listen", "127.0.0.1:0", "--data", "/dev/null/data"}, []string{"/dev/null"}},
 		"an unknown flag":       {[]string{"serve", "--lissten", "x"}, []string{"lissten"}},
 		"a database of no kind": {[]string{"serve", "--listen", "127.0.0.1:0", "--database-url", "mysql://localhost/x"}, []string{"mysql"}},
 	} {
