@@ -50,6 +50,7 @@ type call struct {
 	req   *http.Request
 	first target
 	tried []*reverseproxy.Upstream
+	few   [3]*reverseproxy.Upstream // where tried begins
 
 	// body is what a request with a body is tried again with; nil if it cannot
 	// be.
@@ -66,6 +67,7 @@ type call struct {
 // run makes tries until one is fine or no more are allowed.
 func (c *call) run() (*http.Response, error) {
 	c.again = c.t.retry.allows(c.req)
+	c.tried = c.few[:0]
 	if err := c.prepareBody(); err != nil {
 		return nil, err
 	}
@@ -237,7 +239,7 @@ func (c *call) unread() bool {
 // its end, so that its connection can be used again.
 func discard(res *http.Response) {
 	if res.ContentLength >= 0 && res.ContentLength <= 4<<10 {
-		io.Copy(io.Discard, res.Body)
+		_, _ = io.Copy(io.Discard, res.Body)
 	}
 	res.Body.Close()
 }

@@ -31,12 +31,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // note leaves what happened for the access log and other modules.
 func (t *Transport) note(req *http.Request, ex *exchange, u *Upstream) {
-	state := u.breaker.State().String()
+	state := u.breaker.State()
 	caddyhttp.SetVar(req.Context(), gateway.VarAttempts, ex.attempts)
-	caddyhttp.SetVar(req.Context(), gateway.VarBreaker, state)
+	caddyhttp.SetVar(req.Context(), gateway.VarBreaker, stateVars[state])
 	gateway.LogField(req, zap.Int("upstream_attempts", ex.attempts))
-	gateway.LogField(req, zap.String("breaker", state))
+	gateway.LogField(req, zap.String("breaker", state.String()))
 }
+
+// stateVars holds the names of states as request variables, made once.
+var stateVars = [...]any{Closed: Closed.String(), Open: Open.String(), HalfOpen: HalfOpen.String()}
 
 // refuseH2C removes a client's wish to go on in HTTP/2 on the same connection,
 // which RFC 9113, 3.1 has made obsolete: an upstream that grants it would give

@@ -14,9 +14,10 @@ import (
 
 // Names that reverse_proxy uses and does not export.
 const (
-	dialInfoKey      caddy.CtxKey = "reverse_proxy.dial_info"
-	proxyProtocolVar              = "reverse_proxy.proxy_protocol_info"
-	h1OnlyVar                     = "reverse_proxy.tls_h1_only"
+	dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
+
+	proxyProtocolVar = "reverse_proxy.proxy_protocol_info"
+	h1OnlyVar        = "reverse_proxy.tls_h1_only"
 )
 
 // target is an upstream that a request may go to.
