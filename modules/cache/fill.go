@@ -156,7 +156,7 @@ func (f *fill) admit() {
 		return
 	}
 	e, vary := f.judge()
-	if e == nil || f.onHead != nil && !(e.has(flagExplicit) && e.expires > e.born) {
+	if e == nil || f.onHead != nil && (!e.has(flagExplicit) || e.expires <= e.born) {
 		stores.WithLabelValues("uncacheable").Inc()
 		return
 	}
