@@ -7,6 +7,7 @@ export GOFLAGS = -trimpath -tags=nobadger,nomysql,nopgx
 
 PACKAGES = ./...
 BENCH =
+FUZZTIME = 20s
 
 .PHONY: help
 help: ## list the targets
@@ -26,6 +27,11 @@ run: build ## build, start the gateway and the user service, show what to try
 test: ## install what the tests need, then run them all
 	sh scripts/need.sh test
 	go test -timeout 15m $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break the token and key parsers, FUZZTIME each
+	go test ./modules/jwtauth -run '^$$' -fuzz FuzzParseToken -fuzztime $(FUZZTIME)
+	go test ./modules/jwtauth -run '^$$' -fuzz FuzzParseJWKS -fuzztime $(FUZZTIME)
 
 .PHONY: bench
 bench: ## measure each module beside plain Caddy and a bare loop; BENCH=-short only tries

@@ -34,6 +34,7 @@ var order = []struct {
 	{"cors", "tracing"},
 	{"health", "tracing"},
 	{"jwt_auth", "encode"},
+	{"jwtauth", "encode"}, // caddy-jwt's name for it
 	{"rate_limit", "encode"},
 	{"validate", "encode"},
 	{"cache", "encode"},

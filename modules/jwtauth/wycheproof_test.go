@@ -1,3 +1,5 @@
+//go:build wycheproof
+
 package jwtauth
 
 import (
@@ -10,13 +12,17 @@ import (
 )
 
 // TestWycheproof runs the JSON Web Signature and JSON Web Key vectors of Project
-// Wycheproof (https://github.com/C2SP/wycheproof) if WYCHEPROOF names a checkout
-// of it. Its payloads are no claims, so this tests what precedes claims: shape,
-// key and signature.
+// Wycheproof (https://github.com/C2SP/wycheproof), of which WYCHEPROOF names a
+// checkout:
+//
+//	go test -tags wycheproof -run Wycheproof ./modules/jwtauth
+//
+// Its payloads are no claims, so this tests what precedes claims: shape, key and
+// signature.
 func TestWycheproof(t *testing.T) {
 	root := os.Getenv("WYCHEPROOF")
 	if root == "" {
-		t.Skip("WYCHEPROOF does not name a checkout of github.com/C2SP/wycheproof")
+		t.Fatal("WYCHEPROOF must name a checkout of github.com/C2SP/wycheproof")
 	}
 	for _, name := range []string{"json_web_signature_test.json", "json_web_key_test.json", "json_web_crypto_test.json"} {
 		t.Run(name, func(t *testing.T) { runVectors(t, filepath.Join(root, "testvectors_v1", name)) })
