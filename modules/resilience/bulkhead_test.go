@@ -3,6 +3,7 @@ package resilience
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,31 +78,31 @@ func TestBulkhead_ServesByPriorityAndSendsTheLowestAway(t *testing.T) {
 func TestBulkhead_ResizeAdmitsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBulkhead(1, 10, time.Hour)
-		inside := 0
+		var inside atomic.Int64
 		for range 5 {
 			go func() {
 				if b.Enter(t.Context(), Normal) == nil {
-					inside++
+					inside.Add(1)
 				}
 			}()
 			synctest.Wait()
 		}
 		b.Resize(3)
 		synctest.Wait()
-		if inside != 3 {
-			t.Errorf("%d are inside, want 3", inside)
+		if inside.Load() != 3 {
+			t.Errorf("%d are inside, want 3", inside.Load())
 		}
 		b.Resize(1)
 		b.Leave()
 		b.Leave()
 		synctest.Wait()
-		if inside != 3 {
-			t.Errorf("%d got in though the bulkhead has shrunk", inside-3)
+		if inside.Load() != 3 {
+			t.Errorf("%d got in though the bulkhead has shrunk", inside.Load()-3)
 		}
 		b.Resize(5)
 		synctest.Wait()
-		if inside != 5 {
-			t.Errorf("%d are inside in the end, want 5", inside)
+		if inside.Load() != 5 {
+			t.Errorf("%d are inside in the end, want 5", inside.Load())
 		}
 	})
 }

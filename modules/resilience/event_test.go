@@ -42,6 +42,7 @@ func (*recorder) Handle(_ context.Context, e caddy.Event) error {
 }
 
 func TestTransport_EmitsEvents(t *testing.T) {
+	recorded.events = nil
 	o := newOrigin(t, status(500))
 	p := startProxy(t, "")
 	config, err := adapt("{\nadmin off\nauto_https off\nevents {\non breaker recorder\n}\n}\nhttp://" + p.addr + " {\n" + breakerSite("1ms", o.addr) + "\n}")

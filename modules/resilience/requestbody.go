@@ -85,7 +85,7 @@ func (b *requestBody) abandon() {
 func (b *requestBody) failure() error {
 	err := b.err.Load()
 	switch {
-	case b.late.Load():
+	case b.late.Load() && (err == nil || isTimeout(*err)):
 		return caddyhttp.Error(http.StatusRequestTimeout, errors.New("the request's body did not come in time"))
 	case err == nil:
 		return nil

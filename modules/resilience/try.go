@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // settleAfter is how long a body has to flow before its try counts as a
@@ -112,7 +114,7 @@ func (a *try) send(req *http.Request) result {
 			a.release()
 		}
 	}()
-	sent := a.deadline(req, time.Duration(a.t.TryTimeout))
+	sent := a.isolate(req, time.Duration(a.t.TryTimeout))
 	defer a.watch(sent)()
 	res, err := a.t.roundTrip(a.announce(sent), a.u)
 	if err == nil && !a.decided.CompareAndSwap(false, true) {
@@ -160,13 +162,16 @@ func (a *try) release() {
 	}
 }
 
-// deadline gives the try its own context, which ends when the response headers
-// take longer than the limit.
-func (a *try) deadline(req *http.Request, limit time.Duration) *http.Request {
+// isolate gives the try its own context, which ends when the response headers
+// take longer than the limit. It has its own request variables: the wrapped
+// transport may go on dialing in a goroutine that outlives the try, and reads
+// them there while handlers write.
+func (a *try) isolate(req *http.Request, limit time.Duration) *http.Request {
+	own := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, ownVars(req.Context()))
 	if limit <= 0 && a.t.IdleTimeout == 0 {
-		return req
+		return req.WithContext(own)
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx, cancel := context.WithCancelCause(own)
 	a.cancel = cancel
 	if limit > 0 {
 		a.timer = time.AfterFunc(limit, func() {
