@@ -68,6 +68,7 @@ func TestIdentity_HeadersCannotBeForged(t *testing.T) {
 		"empty":                  {"X-User-ID:\r\n", ""},
 		"named hop-by-hop":       {"Connection: X-User-ID\r\n", ""},
 		"named and set":          {"Connection: close, x-user-id\r\nX-User-ID: bob\r\n", ""},
+		"in a trailer":           {"Transfer-Encoding: chunked\r\nTrailer: X-User-ID\r\n", "2\r\nok\r\n0\r\nX-User-ID: bob\r\n\r\n"},
 		"in a trailer not named": {"Transfer-Encoding: chunked\r\n", "2\r\nok\r\n0\r\nX-User-ID: bob\r\n\r\n"},
 	} {
 		raw := "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\n" + tc.header

@@ -1,17 +1,13 @@
 package health
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
+
+	"github.com/fairway-gateway/fairway/modules/gateway/docstest"
 )
 
 func init() {
@@ -22,42 +18,5 @@ func init() {
 // Every Caddyfile that a page shows lies in a file, every file is shown, and
 // all of them load.
 func TestDocs_ShowConfigsThatLoad(t *testing.T) {
-	for page, folder := range map[string]string{"health.md": "testdata/docs"} {
-		text, err := os.ReadFile(filepath.Join("../../docs", page))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files, err := filepath.Glob(filepath.Join(folder, "*.Caddyfile"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no files in %s: %v", folder, err)
-		}
-		if shown := strings.Count(string(text), "```caddyfile\n"); shown != len(files) {
-			t.Errorf("%s shows %d Caddyfiles, %s has %d", page, shown, folder, len(files))
-		}
-		for _, file := range files {
-			config, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(string(text), "```caddyfile\n"+string(config)+"```") {
-				t.Errorf("%s does not show %s", page, file)
-			}
-			if err := load(config); err != nil {
-				t.Errorf("%s: %v", file, err)
-			}
-		}
-	}
-}
-
-// load adapts a Caddyfile and provisions what comes of it.
-func load(config []byte) error {
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(config, map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		return err
-	}
-	c := new(caddy.Config)
-	if err := json.Unmarshal(adapted, c); err != nil {
-		return err
-	}
-	return caddy.Validate(c)
+	docstest.Check(t, "docs/health.md", "modules/health/testdata/docs")
 }
