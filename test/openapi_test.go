@@ -8,13 +8,7 @@ import (
 // The gateway validates by the document that the user service itself offers:
 // what the service accepts passes, and what it would refuse does not reach it.
 func TestOpenAPI_TheServicesOwnDocumentValidates(t *testing.T) {
-	edits := append([]string{
-		"validate @register {", "validate {",
-		"schema schemas/register.json", "openapi http://{$USERS_ADDRESS}/openapi.json",
-		// A document describes the service's paths from its root.
-		"@register {\n\t\tmethod POST\n\t\tpath /api/auth/register\n\t}", "",
-	}, generous...)
-	g, u := startExample(t, edits...)
+	g, u := startExample(t, generous...)
 	awaitKeys(t, g)
 	eventually(t, "the document", func() error {
 		return tryStatus(post(g.url+"/api/auth/login", `{"email":"nobody@example.com","password":"wrong wrong"}`), http.StatusUnauthorized)

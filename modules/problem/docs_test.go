@@ -7,8 +7,8 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
 
-	"github.com/fairway-gateway/fairway/modules/gateway/docstest"
 	_ "github.com/fairway-gateway/fairway/modules/edge"
+	"github.com/fairway-gateway/fairway/modules/gateway/docstest"
 )
 
 func init() {
@@ -20,5 +20,6 @@ func init() {
 // Every Caddyfile that a page shows lies in a file, every file is shown, and
 // all of them load.
 func TestDocs_ShowConfigsThatLoad(t *testing.T) {
+	t.Setenv("PAGES", "modules/problem/testdata/docs")
 	docstest.Check(t, "docs/problem.md", "modules/problem/testdata/docs")
 }

@@ -148,11 +148,11 @@ func TestSummarize_MediansAndRatios(t *testing.T) {
 }
 
 func TestMakeTokens_ForgedDiffersOnlyInItsSignature(t *testing.T) {
-	tokens, err := makeTokens(t.TempDir())
+	made, err := makeTokens(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, bad := tokens["RS256"], tokens[forged]
+	good, bad := made.tokens["RS256"], made.tokens[forged]
 	at := strings.LastIndex(good, ".")
 	if good == bad || good[:at] != bad[:at] || len(good) != len(bad) {
 		t.Errorf("forged token %q of %q", bad, good)

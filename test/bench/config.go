@@ -50,7 +50,7 @@ func (l *lab) caddyfile(c Contender, listen string) string {
 }
 
 // writeFiles writes what the configs name, and returns the tokens.
-func (l *lab) writeFiles() (map[string]string, error) {
+func (l *lab) writeFiles() (*credentials, error) {
 	if err := os.WriteFile(filepath.Join(l.dir, wordSchema), []byte(userSchema), 0o600); err != nil {
 		return nil, err
 	}

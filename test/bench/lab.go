@@ -25,7 +25,8 @@ type lab struct {
 	programs   map[Server]string
 	self       string
 	wrk        string
-	tokens     map[string]string
+	made       *credentials
+	users      int // how many tokens usersFile has
 	originAddr string
 	redisAddr  string // empty if no chosen contender needs Redis
 
@@ -47,7 +48,7 @@ func newLab(ctx context.Context, o options, dir string, chosen []Scenario) (*lab
 	if l.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	if l.tokens, err = l.writeFiles(); err != nil {
+	if l.made, err = l.writeFiles(); err != nil {
 		return nil, err
 	}
 	if err := l.findPrograms(ctx); err != nil {

@@ -91,7 +91,7 @@ func proxyPair(r Request) []Contender {
 // entry; a new contender is one more line in its list.
 func scenarios() []Scenario {
 	return []Scenario{
-		hitScenario(), missScenario(), proxyScenario(), jwtScenario(),
+		hitScenario(), missScenario(), proxyScenario(), jwtScenario(), jwtUsersScenario(),
 		limitScenario(), validateScenario(), chainScenario(), refusalScenario(),
 	}
 }
@@ -158,6 +158,24 @@ func jwtScenario() Scenario {
 		})
 	}
 	return s
+}
+
+// jwtUsersScenario is the figure that docs/jwt_auth.md names: what verification
+// adds to a route when each request has another user's token.
+func jwtUsersScenario() Scenario {
+	users := Request{Users: 10_000}
+	return Scenario{
+		Name:     "jwt-users",
+		Question: "a proxied request with the RS256 tokens of 10,000 users in turn",
+		Baseline: modulesOff,
+		Contenders: []Contender{
+			{Name: modulesOff, Server: Fairway, Config: plainProxy, Request: users},
+			{
+				Name: "fairway jwt_auth RS256, 10k users", Server: Fairway,
+				Config: inRoute(jwtOn("RS256"), plainProxy), Request: users,
+			},
+		},
+	}
 }
 
 func limitScenario() Scenario {

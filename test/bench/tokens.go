@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,10 +27,35 @@ const (
 // forged names a token of good form with a wrong RS256 signature.
 const forged = "forged"
 
+// usersFile holds a line for each of many users: their RS256 token.
+const usersFile = "users.tokens"
+
+// credentials are the tokens of a run.
+type credentials struct {
+	tokens map[string]string // by algorithm
+	rsaKey *rsa.PrivateKey
+}
+
+// writeUsers writes the tokens of n users to usersFile, for scenarios in which
+// no two requests in a row come from the same one.
+func (c *credentials) writeUsers(dir string, n int) error {
+	var b bytes.Buffer
+	for i := range n {
+		claims := claims()
+		claims["sub"], claims["jti"] = fmt.Sprint(i), fmt.Sprintf("bench-%d", i)
+		token, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(c.rsaKey)
+		if err != nil {
+			return fmt.Errorf("signing the token of user %d: %w", i, err)
+		}
+		b.WriteString(token + "\n")
+	}
+	return os.WriteFile(filepath.Join(dir, usersFile), b.Bytes(), 0o600)
+}
+
 // makeTokens returns one token per algorithm, and a forged one, good for all of
 // a run. What verifies them is written to dir as ALG.key: the shared secret or
 // a public key, as jwt_auth's `key` takes it.
-func makeTokens(dir string) (map[string]string, error) {
+func makeTokens(dir string) (*credentials, error) {
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
 		return nil, err
@@ -64,7 +90,7 @@ func makeTokens(dir string) (map[string]string, error) {
 	}
 	good := tokens[jwt.SigningMethodRS256.Alg()]
 	tokens[forged] = good[:len(good)-8] + "AAAAAAAA"
-	return tokens, nil
+	return &credentials{tokens, rsaKey}, nil
 }
 
 func claims() jwt.MapClaims {

@@ -33,6 +33,9 @@ type wrkResult struct {
 // load sends requests for a while and fails if any answer is not as wanted.
 // run makes unique paths differ between the loads of one server.
 func (l *lab) load(ctx context.Context, c Contender, url string, d time.Duration, run int) (Sample, error) {
+	if err := l.needUsers(c.Request.Users); err != nil {
+		return Sample{}, err
+	}
 	script := filepath.Join(l.dir, "load.lua")
 	if err := os.WriteFile(script, []byte(l.script(c.Request, run)), 0o600); err != nil {
 		return Sample{}, err
@@ -118,11 +121,23 @@ func (r wrkResult) sample(c Contender) (Sample, error) {
 	}, nil
 }
 
+// needUsers writes the tokens of n users, unless they are there.
+func (l *lab) needUsers(n int) error {
+	if l.users == n || n == 0 {
+		return nil
+	}
+	if err := l.made.writeUsers(l.dir, n); err != nil {
+		return err
+	}
+	l.users = n
+	return nil
+}
+
 // headers are those that every request of a contender has.
 func (l *lab) headers(r Request) map[string]string {
 	h := make(map[string]string)
 	if r.Token != "" {
-		h["Authorization"] = "Bearer " + l.tokens[r.Token]
+		h["Authorization"] = "Bearer " + l.made.tokens[r.Token]
 	}
 	if r.Body != "" {
 		h["Content-Type"] = "application/json"
@@ -141,13 +156,19 @@ func (l *lab) script(r Request, run int) string {
 	for name, value := range l.headers(r) {
 		fmt.Fprintf(&b, "wrk.headers[%s] = %s\n", lua(name), lua(value))
 	}
-	if r.UniquePath || r.Keys > 0 {
+	if r.Users > 0 {
+		fmt.Fprintf(&b, "local tokens = {}\nfor t in io.lines(%s) do tokens[#tokens + 1] = \"Bearer \" .. t end\n", lua(usersFile))
+	}
+	if r.UniquePath || r.Keys > 0 || r.Users > 0 {
 		b.WriteString("local n = 0\nfunction request()\n\tn = n + 1\n\tlocal path = nil\n")
 		if r.UniquePath {
 			fmt.Fprintf(&b, "\tpath = %s .. n\n", lua(fmt.Sprintf("%s/%d-", r.path(), run)))
 		}
 		if r.Keys > 0 {
 			fmt.Fprintf(&b, "\twrk.headers[%s] = \"key-\" .. (n %% %d)\n", lua(keyHeader), r.Keys)
+		}
+		if r.Users > 0 {
+			b.WriteString("\twrk.headers[\"Authorization\"] = tokens[n % #tokens + 1]\n")
 		}
 		b.WriteString("\treturn wrk.format(nil, path)\nend\n")
 	}

@@ -29,7 +29,8 @@ func Root(t *testing.T) {
 }
 
 // Check compares the Caddyfiles on a page with the files in a folder, both
-// ways, and loads each. Both paths begin at the repository's root.
+// ways, and loads each. All paths, also those in the Caddyfiles, begin at the
+// repository's root.
 func Check(t *testing.T, page, folder string) {
 	t.Helper()
 	Root(t)
