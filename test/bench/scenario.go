@@ -67,7 +67,8 @@ type Request struct {
 	// Token names a token of tokens.go to send as bearer. Empty: none.
 	Token string
 
-	// Users sends the RS256 tokens of this many users in turn. 0: none.
+	// Users sends the RS256 tokens of this many users in turn instead of Token,
+	// which then only tries the server out. 0: none.
 	Users int
 
 	// UniquePath appends a number to the path that no other request has.

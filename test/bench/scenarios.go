@@ -163,7 +163,7 @@ func jwtScenario() Scenario {
 // jwtUsersScenario is the figure that docs/jwt_auth.md names: what verification
 // adds to a route when each request has another user's token.
 func jwtUsersScenario() Scenario {
-	users := Request{Users: 10_000}
+	users := Request{Token: "RS256", Users: 10_000}
 	return Scenario{
 		Name:     "jwt-users",
 		Question: "a proxied request with the RS256 tokens of 10,000 users in turn",
