@@ -40,8 +40,14 @@ func TestExample_UserServiceDiesAndReturns(t *testing.T) {
 
 	// Whoever listens there now is not asked, but for one probe per open period.
 	begun, dead := time.Now(), startDeadEnd(t, u.addr)
+	advised := 0
 	for range 40 {
-		ask().send(t).want(t, http.StatusServiceUnavailable)
+		if ask().send(t).want(t, http.StatusServiceUnavailable).header.Get("Retry-After") != "" {
+			advised++
+		}
+	}
+	if advised == 0 {
+		t.Error("no refusal of the open breaker says when to come back")
 	}
 	if n, most := int(dead.count.Load()), 1+int(time.Since(begun)/open); n > most {
 		t.Errorf("40 requests to an open breaker made %d connections, want at most %d probes", n, most)

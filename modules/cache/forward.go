@@ -141,6 +141,9 @@ func (f *fill) conclude(err error) error {
 		return f.answerStale(0)
 	case err != nil:
 		f.lose()
+		if f.mode == undecided {
+			f.handOnHeader()
+		}
 		return err
 	case f.mode == undecided:
 		f.lose()
@@ -157,8 +160,15 @@ func (f *fill) conclude(err error) error {
 	return f.pumpError()
 }
 
-// nothing hands on the header of a handler that wrote no response.
+// nothing concludes for a handler that wrote no response.
 func (f *fill) nothing() {
+	f.handOnHeader()
+	f.note()
+}
+
+// handOnHeader gives the client the header of a handler that wrote no response:
+// an error comes with its Retry-After, say.
+func (f *fill) handOnHeader() {
 	if f.w == nil {
 		return
 	}
@@ -166,7 +176,6 @@ func (f *fill) nothing() {
 	for name, values := range f.header {
 		mergeField(f.w.Header(), name, values)
 	}
-	f.note()
 }
 
 func (f *fill) note() {

@@ -678,3 +678,19 @@ func TestPart_Purges(t *testing.T) {
 		}
 	}
 }
+
+// An error has the header of those who gave it: Retry-After, WWW-Authenticate.
+func TestHandler_ErrorKeepsItsHeader(t *testing.T) {
+	s := newSite(t, "", func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Retry-After", "7")
+		return caddyhttp.Error(http.StatusServiceUnavailable, io.ErrUnexpectedEOF)
+	})
+	resp, err := http.Get(s.URL + "/down")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Retry-After"); resp.StatusCode != http.StatusServiceUnavailable || got != "7" {
+		t.Errorf("status %d, Retry-After %q, want 503 and 7", resp.StatusCode, got)
+	}
+}
