@@ -136,9 +136,19 @@ func (r *Redis) record(ctx context.Context, err error) {
 	default:
 		redisErrors.WithLabelValues("failed").Inc()
 		r.breaker.RecordFailure()
+		r.learnTopology(ctx)
 		if r.breaker.IsOpen() {
 			r.probeSoon()
 		}
+	}
+}
+
+// learnTopology asks a Cluster, in the background, who its masters are: one of
+// them failed, and by itself go-redis may take a minute to find the new one. It
+// does nothing while it is asking already.
+func (r *Redis) learnTopology(ctx context.Context) {
+	if cluster, ok := r.client.(*redis.ClusterClient); ok {
+		cluster.ReloadState(ctx)
 	}
 }
 
