@@ -29,14 +29,14 @@ test: ## install what the tests need, then run them all
 	go test -timeout 15m $(PACKAGES)
 
 .PHONY: fuzz
-fuzz: ## look for inputs that break the token and key parsers, FUZZTIME each
-	go test ./modules/jwtauth -run '^$$' -fuzz FuzzParseToken -fuzztime $(FUZZTIME)
-	go test ./modules/jwtauth -run '^$$' -fuzz FuzzParseJWKS -fuzztime $(FUZZTIME)
+fuzz: ## look for inputs that break the parsers and the cache's decisions, FUZZTIME each
+	sh scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure each module beside plain Caddy and a bare loop; BENCH=-short only tries
+bench: ## measure each module beside plain Caddy, then every other figure; BENCH=-short only tries
 	sh scripts/need.sh bench
 	go run ./test/bench $(BENCH)
+	go test -run '^$$' -bench '^BenchmarkFigure' -benchtime 1x -p 1 -timeout 60m $(BENCH) ./modules/... ./backend/... ./test
 
 .PHONY: load
 load: ## the tests under traffic: reloads, a fleet that loses Redis, a dying upstream

@@ -2,7 +2,7 @@
 # Makes sure that the programs which the tests start are there.
 #
 #	sh scripts/need.sh test     redis-server, PostgreSQL, node and npm
-#	sh scripts/need.sh bench    redis-server and wrk
+#	sh scripts/need.sh bench    redis-server, PostgreSQL and wrk
 #
 # As root on a system with apt-get it installs what is missing. Elsewhere it
 # prints one line that says what to install, and exits 1.
@@ -31,6 +31,7 @@ test)
 	;;
 bench)
 	need redis-server redis-server
+	need initdb postgresql
 	need wrk wrk
 	;;
 *)
