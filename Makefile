@@ -7,6 +7,7 @@ export GOFLAGS = -trimpath -tags=nobadger,nomysql,nopgx
 
 PACKAGES = ./...
 BENCH =
+FUZZ = ./modules
 FUZZTIME = 20s
 
 .PHONY: help
@@ -29,8 +30,8 @@ test: ## install what the tests need, then run them all
 	go test -timeout 15m $(PACKAGES)
 
 .PHONY: fuzz
-fuzz: ## look for inputs that break the parsers and the cache's decisions, FUZZTIME each
-	sh scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## look for inputs that break the parsers and the cache's decisions, FUZZTIME for each in FUZZ
+	sh scripts/fuzz.sh $(FUZZTIME) $(FUZZ)
 
 .PHONY: bench
 bench: ## measure each module beside plain Caddy, then every other figure; BENCH=-short only tries
