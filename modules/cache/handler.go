@@ -431,6 +431,22 @@ func (h *Handler) start() {
 // ServeHTTP answers from the cache or through it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.started.Do(h.start)
+	if ctx, span := gateway.StartSpan(r.Context(), "cache"); span.On() {
+		defer endSpan(ctx, span)
+		r = r.WithContext(ctx)
+	}
+	return h.serve(w, r, next)
+}
+
+// endSpan ends the step of a request's trace in which the cache answered or
+// had others answer.
+func endSpan(ctx context.Context, span gateway.Span) {
+	outcome, _ := caddyhttp.GetVar(ctx, gateway.VarCacheStatus).(string)
+	span.String("fairway.cache.outcome", outcome)
+	span.End()
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Header["Upgrade"] != nil || r.Method == http.MethodConnect {
 		return next.ServeHTTP(w, r)
 	}

@@ -12,6 +12,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -102,7 +103,33 @@ func (h *RequestID) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	gateway.LogField(r, zap.String("request_id", id))
 	// An upstream that sends the header too, or a stored response that has
 	// another request's, is overruled.
-	return next.ServeHTTP(newHeadWriter(w, func(header http.Header) { header[h.name] = values }), r)
+	err := next.ServeHTTP(newHeadWriter(w, func(header http.Header) { header[h.name] = values }), r)
+	traceRequest(r, id, err)
+	return err
+}
+
+// traceRequest leaves on the request's own span what Caddy does not: the id, and
+// the error that the request ends in. Error routes run when the span is over, so
+// that its own status is 200 then.
+func traceRequest(r *http.Request, id string, err error) {
+	span := gateway.CurrentSpan(r.Context())
+	if !span.On() {
+		return
+	}
+	span.String("fairway.request_id", id)
+	if err == nil {
+		return
+	}
+	status := http.StatusInternalServerError
+	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode != 0 {
+		status = he.StatusCode
+	}
+	span.Int("fairway.status", status)
+	code, _ := caddyhttp.GetVar(r.Context(), gateway.VarError).(string)
+	span.String("fairway.error", code)
+	if status >= http.StatusInternalServerError {
+		span.Fail(http.StatusText(status))
+	}
 }
 
 // given returns the id that the request came with if it may be taken.

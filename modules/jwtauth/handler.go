@@ -69,13 +69,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // decide strips what only we may say, decides, and waits once for a fetch of
 // the key set if that may change the decision.
 func (e *engine) decide(r *http.Request) Decision {
+	_, span := gateway.StartSpan(r.Context(), "jwt_auth")
 	e.guard.headers.strip(r)
 	d := e.guard.Decide(r.Header, r.URL.RawQuery, time.Now())
 	if d.Retry != nil {
 		d = e.retry(r, d)
 	}
 	e.outcomes.count(&d)
+	if span.On() {
+		e.trace(span, &d)
+	}
 	return d
+}
+
+// trace ends the step of a request's trace that the decision was.
+func (e *engine) trace(span gateway.Span, d *Decision) {
+	span.String("fairway.auth.outcome", d.Reason.String())
+	span.String("fairway.auth.issuer", e.issuerName(d.Issuer))
+	span.Bool("fairway.auth.cached", d.Cached)
+	if status := d.Reason.Status(); status != 0 {
+		span.Fail(codes[status])
+	}
+	span.End()
 }
 
 func (e *engine) retry(r *http.Request, d Decision) Decision {

@@ -317,7 +317,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			z.limiter.tally.add(exempted, fromConfig)
 			continue
 		}
+		_, span := gateway.StartSpan(r.Context(), "rate_limit")
 		c, verdict := h.ask(z, r, repl)
+		if span.On() {
+			c.trace(span, verdict)
+		}
 		switch verdict {
 		case refuse:
 			refundAll(charged)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
 // settleAfter is how long a body has to flow before its try counts as a
@@ -27,6 +29,7 @@ type try struct {
 	start  time.Time
 	extra  bool      // one of the budget's
 	place  *Bulkhead // where it has a place; nil if there is none
+	span   gateway.Span
 
 	// cancel ends the try's own context; nil without one.
 	cancel context.CancelCauseFunc
@@ -45,6 +48,7 @@ type try struct {
 // attempt makes one try on one upstream, if that upstream's bulkhead and
 // breaker allow it. It may run beside other tries of the same request.
 func (t *Transport) attempt(req *http.Request, to target, p Priority, extra bool) result {
+	req, span := traceTry(req, to, extra)
 	a, err := t.admit(req.Context(), to.u, p)
 	if err != nil {
 		if extra {
@@ -54,8 +58,14 @@ func (t *Transport) attempt(req *http.Request, to target, p Priority, extra bool
 		if _, ok := errors.AsType[*refusedError](err); ok {
 			kind = refused
 		}
-		return result{err: err, kind: kind, to: to}
+		r := result{err: err, kind: kind, to: to}
+		if span.On() {
+			r.trace(req.Context(), span)
+			span.End()
+		}
+		return r
 	}
+	a.span = span
 	if a.extra = extra; !extra {
 		t.group.budget.First(a.start)
 	}
@@ -123,14 +133,17 @@ func (a *try) send(req *http.Request) result {
 	}
 	if err != nil {
 		kind, err := a.failed(req, sent, err)
-		return result{err: err, kind: kind, try: a}
+		r := result{err: err, kind: kind, try: a}
+		r.trace(sent.Context(), a.span)
+		return r
 	}
-	handedOver = true
-	a.answered(req, res)
 	r := result{res: res, try: a}
 	if a.t.retry.status(res.StatusCode) {
 		r.kind = badStatus
 	}
+	r.trace(sent.Context(), a.span)
+	handedOver = true
+	a.answered(req, res)
 	return r
 }
 
@@ -149,6 +162,7 @@ func (a *try) release() {
 		return
 	}
 	a.settle(Neither, time.Now())
+	a.span.End()
 	a.u.inFlight.Add(-1)
 	a.t.group.budget.Done(a.extra)
 	if a.place != nil {
@@ -221,7 +235,6 @@ func (a *try) announce(req *http.Request) *http.Request {
 // the error to pass on.
 func (a *try) failed(req, sent *http.Request, err error) (kind, error) {
 	now := time.Now()
-	defer a.release()
 	ctx := sent.Context()
 	switch {
 	case clientBodyError(sent) != nil:
