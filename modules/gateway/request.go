@@ -47,10 +47,6 @@ type Identity struct {
 	// QueryParam is the query parameter that held the credentials, empty if
 	// they were elsewhere. It must never become part of a key or a log line.
 	QueryParam string
-
-	// Cookie is the name of the cookie that held the credentials, empty if
-	// they were elsewhere.
-	Cookie string
 }
 
 // StaleFunc answers a request with an expired response that the cache has

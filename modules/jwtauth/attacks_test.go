@@ -34,7 +34,7 @@ func TestVerifier_AcceptsEveryAlgorithm(t *testing.T) {
 		token := sign(t, alg, signingKey(alg), nil, goodClaims(now))
 		for _, cached := range []bool{false, true} {
 			got := v.Verify(token, now)
-			if got.Reason != ReasonOK || got.Cached != cached || got.Caller.ID != "user-1" {
+			if got.Reason != ReasonOK || got.Cached != cached || got.Caller.ID() != "user-1" {
 				t.Errorf("%s: Verify = %+v, want ok with cached=%v", alg, got, cached)
 			}
 		}

@@ -142,21 +142,21 @@ func BenchmarkHandler_ServeHTTP(b *testing.B) {
 	}
 }
 
-func TestVerifier_CachedAllocatesNothing(t *testing.T) {
+func TestVerifier_CachedAllocatesLittle(t *testing.T) {
 	for _, alg := range benchAlgorithms {
 		v := verifierOf(t, alg)
 		token, now := sign(t, alg, signingKey(alg), nil, goodClaims(time.Now())), time.Now()
 		v.Verify(token, now)
-		if n := testing.AllocsPerRun(100, func() { v.Verify(token, now) }); n > 0 {
-			t.Errorf("%s: %v allocations, want none", alg, n)
+		if n := testing.AllocsPerRun(100, func() { v.Verify(token, now) }); n > 1 {
+			t.Errorf("%s: %v allocations, want 1 (the caller)", alg, n)
 		}
 	}
 	h := newHandler(t, fileIssuer(t)+"scopes any users:read\nclaim role in user\nheader X-User-ID sub")
 	fields := http.Header{"Authorization": {"Bearer " + sign(t, "RS256", testKeys().rsa, nil, goodClaims(time.Now()))}}
 	now := time.Now()
 	h.engine.guard.Decide(fields, "", now)
-	if n := testing.AllocsPerRun(100, func() { h.engine.guard.Decide(fields, "", now) }); n > 1 {
-		t.Errorf("a whole decision: %v allocations, want 1 (the header values)", n)
+	if n := testing.AllocsPerRun(100, func() { h.engine.guard.Decide(fields, "", now) }); n > 2 {
+		t.Errorf("a whole decision: %v allocations, want 2 (the caller and the header values)", n)
 	}
 }
 
@@ -187,7 +187,8 @@ func TestTokenCache_MemoryIsWhatItSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.put(keyOf(fmt.Sprint("token", i)), &cachedToken{caller: newCaller(r, claims, []string{"sub"})})
+		k := keyOf(fmt.Sprint("token", i))
+		c.put(&k, cachedToken{record: newRecord(0, r, claims)})
 		if i%10_000 == 9_999 {
 			peak = max(peak, heap()-before)
 		}

@@ -1,133 +1,70 @@
 package jwtauth
 
 import (
-	"encoding/json"
-	"strconv"
+	"encoding/binary"
 	"strings"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
-// Caller is who a verified token speaks for. It is immutable and shared by all
-// requests with that token.
+// Caller is who a verified token speaks for, to one request.
 type Caller struct {
-	// Identity is what other modules see.
+	// Identity is what other modules see. Its subject is the user's id: the first
+	// of the user claims that the token has.
 	Identity gateway.Identity
 
-	// ID is the user's id: the first of the user claims that the token has.
-	ID string
-
-	// Scopes of the token, from `scope` or `scp`.
-	Scopes []string
-
-	// Claims are all claims, with numbers as json.Number.
-	Claims map[string]any
-
-	boxedID                   any // ID, once, for placeholders
-	subject, tokenID          string
+	claims                    claimSet
 	expires, before, issuedAt instant
 }
 
-// newCaller builds the caller out of verified claims, or nil if the token names
-// no user.
-func newCaller(r *registered, claims map[string]any, userClaims []string) *Caller {
-	c := &Caller{
-		Claims: claims, Scopes: r.Scope,
-		subject: r.Subject, tokenID: r.ID,
-		expires: r.Expires, before: r.Before, issuedAt: r.IssuedAt,
-	}
-	if len(r.Scope) == 0 {
-		c.Scopes = r.SCP
-	}
+// ID is the user's id.
+func (c *Caller) ID() string { return c.Identity.Subject }
+
+// userID is the first user claim that is a string or a number: a list or an
+// object names nobody.
+func userID(claims claimSet, userClaims []string) string {
 	for _, name := range userClaims {
-		if c.ID = c.userID(name); c.ID != "" {
-			break
+		c, _ := claims.find(name)
+		if (c.kind == kindString || c.kind == kindNumber) && c.data != "" {
+			return c.data
 		}
 	}
-	if c.ID == "" {
-		return nil
-	}
-	c.boxedID = c.ID
-	c.Identity = gateway.Identity{Issuer: r.Issuer, Subject: c.ID}
-	return c
-}
-
-// userID takes a string or a number: a list or an object names nobody.
-func (c *Caller) userID(path string) string {
-	switch v, _ := c.claim(path); v := v.(type) {
-	case string, json.Number:
-		return claimText(v)
-	default:
-		return ""
-	}
-}
-
-// claim finds a claim by name or, in nested objects, by a path with dots. A
-// name that itself contains dots (https://example.com/role) is found first.
-func (c *Caller) claim(path string) (any, bool) {
-	return findClaim(c.Claims, path)
-}
-
-func findClaim(object map[string]any, path string) (any, bool) {
-	if v, found := object[path]; found {
-		return v, true
-	}
-	for i := 0; i < len(path); i++ {
-		if path[i] != '.' {
-			continue
-		}
-		inner, ok := object[path[:i]].(map[string]any)
-		if !ok {
-			continue
-		}
-		if v, found := findClaim(inner, path[i+1:]); found {
-			return v, true
-		}
-	}
-	return nil, false
+	return ""
 }
 
 // text is a claim as text, "" if there is none.
 func (c *Caller) text(path string) string {
-	v, _ := c.claim(path)
-	return claimText(v)
+	v, _ := c.claims.find(path)
+	return v.text()
 }
 
-// claimText writes strings, numbers and booleans as they are, lists of these
-// with commas, and objects as JSON.
-func claimText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	case bool:
-		return strconv.FormatBool(v)
-	case []any:
-		if text, ok := listText(v); ok {
-			return text
-		}
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ""
-	}
-	return string(b)
-}
+// subject is sub, which need not be the user's id, or "".
+func (c *Caller) subject() string { return c.text("sub") }
 
-func listText(list []any) (string, bool) {
-	words := make([]string, len(list))
-	for i, v := range list {
-		switch v.(type) {
-		case string, json.Number, bool:
-			words[i] = claimText(v)
-		default:
-			return "", false
+// tokenID is jti, or "".
+func (c *Caller) tokenID() string { return c.text("jti") }
+
+// hasScope looks for a scope among the words of a string (RFC 8693, 4.2) or the
+// elements of a list, in scope or, if that is empty, in scp.
+func (c *Caller) hasScope(scope string) bool {
+	scopes, _ := c.claims.get("scope")
+	if strings.TrimSpace(scopes.data) == "" {
+		scopes, _ = c.claims.get("scp")
+	}
+	if scopes.kind == kindString {
+		for word := range strings.FieldsSeq(scopes.data) {
+			if word == scope {
+				return true
+			}
+		}
+		return false
+	}
+	for element := range scopes.elements() {
+		if element.data == scope {
+			return true
 		}
 	}
-	return strings.Join(words, ","), true
+	return false
 }
 
 // timeReason checks the times of the token (RFC 7519, 4.1.4 to 4.1.6).
@@ -143,35 +80,41 @@ func (c *Caller) timeReason(now, leeway, maxLifetime instant) Reason {
 	return ReasonOK
 }
 
-// size estimates the memory of the caller in bytes, for the cache's bound.
-func (c *Caller) size() int {
-	n := 256 + len(c.ID) + len(c.tokenID) + 16*len(c.Scopes)
-	for _, s := range c.Scopes {
-		n += len(s)
+// record is a verified token as it is kept: its issuer, its times and its
+// claims, in one string without pointers.
+type record string
+
+// recordHead is the size of what stands before the claims.
+const recordHead = 2 + 3*8
+
+func newRecord(issuer int, r *registered, claims map[string]any) record {
+	b := make([]byte, 0, 512)
+	b = binary.BigEndian.AppendUint16(b, uint16(issuer))
+	for _, t := range []instant{r.Expires, r.Before, r.IssuedAt} {
+		b = binary.BigEndian.AppendUint64(b, uint64(t))
 	}
-	return n + valueSize(c.Claims)
+	return record(appendMembers(b, claims))
 }
 
-func valueSize(v any) int {
-	switch v := v.(type) {
-	case string:
-		return 16 + len(v)
-	case json.Number:
-		return 16 + len(v)
-	case []any:
-		n := 24
-		for _, e := range v {
-			n += 16 + valueSize(e)
-		}
-		return n
-	case map[string]any:
-		// Go allocates map groups of 8 slots: 8 * (16 + 16) bytes and control.
-		n := 48 + (len(v)+7)/8*300
-		for name, e := range v {
-			n += len(name) + valueSize(e)
-		}
-		return n
-	default:
-		return 0
+// issuer is the index among the verifier's.
+func (r record) issuer() int { return int(r[0])<<8 | int(r[1]) }
+
+func (r record) expires() instant { return r.instant(2) }
+
+func (r record) instant(at int) (t instant) {
+	for _, c := range []byte(r[at : at+8]) {
+		t = t<<8 | instant(c)
+	}
+	return t
+}
+
+func (r record) claims() claimSet { return claimSet(r[recordHead:]) }
+
+// caller unpacks the record. It copies no text.
+func (r record) caller(issuer string, userClaims []string) *Caller {
+	return &Caller{
+		Identity: gateway.Identity{Issuer: issuer, Subject: userID(r.claims(), userClaims)},
+		claims:   r.claims(),
+		expires:  r.expires(), before: r.instant(10), issuedAt: r.instant(18),
 	}
 }

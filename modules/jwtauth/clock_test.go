@@ -151,12 +151,18 @@ func TestRevocation_RoundTrip(t *testing.T) {
 	}
 }
 
+// anyToken is an entry for a cache that is tested by itself.
+func anyToken(subject string, expires instant) cachedToken {
+	return cachedToken{record: newRecord(0, &registered{Expires: expires}, map[string]any{"sub": subject})}
+}
+
 func TestTokenCache_StaysWithinItsBound(t *testing.T) {
 	const limit = 4 << 20
 	c := newTokenCache(limit)
 	now := instantOf(time.Now())
 	for i := range 50_000 {
-		c.put(keyOf(fmt.Sprint(i)), &cachedToken{caller: &Caller{ID: "u", expires: now + 1000}})
+		k := keyOf(fmt.Sprint(i))
+		c.put(&k, anyToken("u", now+1000))
 		if i%1000 == 0 {
 			if _, bytes := c.usage(); bytes > limit {
 				t.Fatalf("%d bytes after %d entries, the limit is %d", bytes, i, limit)
@@ -176,11 +182,12 @@ func TestTokenCache_StaysWithinItsBound(t *testing.T) {
 func TestTokenCache_KeepsWhatIsUsed(t *testing.T) {
 	c := newTokenCache(1 << 20)
 	hot := keyOf("hot")
-	entry := &cachedToken{caller: &Caller{ID: "hot", expires: latest}}
-	c.put(hot, entry)
+	entry := anyToken("hot", latest)
+	c.put(&hot, entry)
 	for i := range 100_000 {
-		c.put(keyOf(fmt.Sprint(i)), &cachedToken{caller: &Caller{ID: "u", expires: latest}})
-		if c.get(&hot) != entry {
+		k := keyOf(fmt.Sprint(i))
+		c.put(&k, anyToken("u", latest))
+		if got, _ := c.get(&hot); got != entry {
 			t.Fatalf("the entry in use was evicted after %d others", i)
 		}
 	}
@@ -211,10 +218,10 @@ func TestVerifier_SharedCacheAsksItsOwnKeySet(t *testing.T) {
 func TestTokenCache_NilTakesNothing(t *testing.T) {
 	var c *tokenCache
 	k := keyOf("x")
-	c.put(k, &cachedToken{caller: &Caller{}})
-	c.drop(&k)
+	c.put(&k, anyToken("u", latest))
+	c.yield(&k)
 	c.sweep(0)
-	if c.get(&k) != nil {
+	if _, found := c.get(&k); found {
 		t.Error("a nil cache has an entry")
 	}
 }

@@ -127,7 +127,7 @@ func judge(c *Config, token string, now time.Time) (verdict string, accepted boo
 	g.verifier.mustKnow = false
 	d := g.judge(g.verifier.Verify(token, now))
 	if d.Reason == ReasonOK {
-		return fmt.Sprintf("accepted, the user is %q", d.Caller.ID), true
+		return fmt.Sprintf("accepted, the user is %q", d.Caller.ID()), true
 	}
 	verdict = fmt.Sprintf("refused with %d, reason %s: %s", d.Reason.Status(), d.Reason, reasonTexts[d.Reason].description)
 	if wanted := g.wanted(&d); wanted != "" {

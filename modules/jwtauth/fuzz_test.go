@@ -60,8 +60,13 @@ func comparePartsAndReading(t *testing.T, raw *rawToken) {
 	if string(ours) != string(theirs) {
 		t.Fatalf("claims %s, encoding/json reads %s", ours, theirs)
 	}
-	if registered, err := decodeClaims(raw.claims); err == nil {
-		newCaller(registered, raw.claims, []string{"sub"})
+	registered, err := decodeClaims(raw.claims)
+	if err != nil {
+		return
+	}
+	kept := claim{kind: kindObject, data: string(newRecord(0, registered, raw.claims).claims())}
+	if unpacked, _ := json.Marshal(kept.value()); string(unpacked) != string(ours) {
+		t.Fatalf("claims %s, kept as %s", ours, unpacked)
 	}
 }
 

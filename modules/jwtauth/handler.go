@@ -156,25 +156,11 @@ func (e *engine) admit(r *http.Request, d *Decision) {
 		return
 	}
 	e.guard.headers.set(r.Header, d.Values)
-	caddyhttp.SetVar(r.Context(), gateway.VarIdentity, d.Caller.identity(d.Source))
-	setPlaceholders(r, d.Caller, e.config.Placeholders)
-}
-
-// identity is what other modules see. One for all requests, but for tokens
-// outside of header fields.
-func (c *Caller) identity(at *Source) *gateway.Identity {
-	switch at.In {
-	case "query":
-		id := c.Identity
-		id.QueryParam = at.Name
-		return &id
-	case "cookie":
-		id := c.Identity
-		id.Cookie = at.Name
-		return &id
-	default:
-		return &c.Identity
+	if d.Source.In == "query" {
+		d.Caller.Identity.QueryParam = d.Source.Name
 	}
+	caddyhttp.SetVar(r.Context(), gateway.VarIdentity, &d.Caller.Identity)
+	setPlaceholders(r, d.Caller, e.config.Placeholders)
 }
 
 var (

@@ -28,14 +28,14 @@ func setPlaceholders(r *http.Request, c *Caller, extra map[string]string) {
 		repl.Map(func(name string) (any, bool) { return placeholder(vars, name) })
 	}
 	caddyhttp.SetVar(r.Context(), varCaller, c)
-	repl.Set(userPlaceholder+"id", c.boxedID)
+	repl.Set(userPlaceholder+"id", c.ID())
 	for name, claim := range extra {
 		repl.Set(userPlaceholder+name, c.text(claim))
 	}
 }
 
 func placeholder(vars map[string]any, name string) (any, bool) {
-	claim, ours := strings.CutPrefix(name, userPlaceholder)
+	name, ours := strings.CutPrefix(name, userPlaceholder)
 	if !ours {
 		return nil, false
 	}
@@ -43,6 +43,6 @@ func placeholder(vars map[string]any, name string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	v, found := c.claim(claim)
-	return claimText(v), found
+	v, found := c.claims.find(name)
+	return v.text(), found
 }

@@ -50,54 +50,38 @@ func (p *policy) check() error {
 // judge reports what the caller lacks.
 func (p *policy) judge(c *Caller) Reason {
 	for _, name := range p.require {
-		if v, found := c.claim(name); !found || v == nil || v == "" {
+		if v, _ := c.claims.find(name); v.empty() {
 			return ReasonRequire
 		}
 	}
-	if !p.scopes.met(c.Scopes) {
+	if !p.scopes.met(c) {
 		return ReasonScope
 	}
 	for i := range p.claims {
-		if v, _ := c.claim(p.claims[i].Claim); !p.claims[i].met(v) {
+		if v, _ := c.claims.find(p.claims[i].Claim); !p.claims[i].met(v) {
 			return ReasonClaim
 		}
 	}
 	return ReasonOK
 }
 
-func (r *ScopeRule) met(scopes []string) bool {
-	for _, s := range r.All {
-		if !slices.Contains(scopes, s) {
+func (r *ScopeRule) met(c *Caller) bool {
+	for _, scope := range r.All {
+		if !c.hasScope(scope) {
 			return false
 		}
 	}
-	if len(r.Any) == 0 {
-		return true
+	return len(r.Any) == 0 || slices.ContainsFunc(r.Any, c.hasScope)
+}
+
+func (r *ClaimRule) met(v claim) bool {
+	if v.plain() {
+		return slices.Contains(r.In, v.text())
 	}
-	for _, s := range r.Any {
-		if slices.Contains(scopes, s) {
+	for element := range v.elements() {
+		if element.plain() && slices.Contains(r.In, element.text()) {
 			return true
 		}
 	}
 	return false
-}
-
-func (r *ClaimRule) met(v any) bool {
-	switch v := v.(type) {
-	case nil, map[string]any:
-		return false
-	case []any:
-		for _, element := range v {
-			switch element.(type) {
-			case []any, map[string]any, nil:
-			default:
-				if slices.Contains(r.In, claimText(element)) {
-					return true
-				}
-			}
-		}
-		return false
-	default:
-		return slices.Contains(r.In, claimText(v))
-	}
 }

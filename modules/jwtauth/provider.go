@@ -59,14 +59,14 @@ func (p *Provider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyau
 		return caddyauth.User{}, false, nil
 	}
 	p.engine.admit(r, &d)
-	return caddyauth.User{ID: d.Caller.ID, Metadata: d.Caller.metadata(p.Placeholders)}, true, nil
+	return caddyauth.User{ID: d.Caller.ID(), Metadata: d.Caller.metadata(p.Placeholders)}, true, nil
 }
 
 // metadata are the claims as text, by their names, and the extra placeholders.
 func (c *Caller) metadata(extra map[string]string) map[string]string {
-	m := make(map[string]string, len(c.Claims)+len(extra))
-	for name, v := range c.Claims {
-		m[name] = claimText(v)
+	m := map[string]string{}
+	for name, v := range c.claims.all() {
+		m[name] = v.text()
 	}
 	for name, claim := range extra {
 		m[name] = c.text(claim)

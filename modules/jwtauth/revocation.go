@@ -110,15 +110,16 @@ func (r *revocations) revoked(c *Caller) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if c.tokenID != "" {
-		if _, found := r.tokens[party{c.Identity.Issuer, c.tokenID}]; found {
+	if id := c.tokenID(); id != "" {
+		if _, found := r.tokens[party{c.Identity.Issuer, id}]; found {
 			return true
 		}
 	}
-	cut, found := r.subjects[party{c.Identity.Issuer, c.subject}]
+	subject := c.subject()
+	cut, found := r.subjects[party{c.Identity.Issuer, subject}]
 	// A token that does not say when it was issued may be an old one. One of the
 	// same second as the cutoff counts as old, too.
-	return found && c.subject != "" && int64(c.issuedAt) < (cut.before+1)*1000
+	return found && subject != "" && int64(c.issuedAt) < (cut.before+1)*1000
 }
 
 // add takes a revocation in and reports whether it says anything new.

@@ -68,36 +68,41 @@ func (v *Verifier) Verify(token string, now time.Time) Verdict {
 		return Verdict{Reason: ReasonMalformed, Issuer: -1}
 	}
 	hash := keyOf(token)
-	if e := v.cache.get(&hash); e != nil && v.stillSigned(e, at) {
-		return v.again(&hash, e, at)
+	if e, found := v.cache.get(&hash); found && v.stillSigned(&hash, &e, at) {
+		return v.again(&hash, e.record, at)
 	}
-	return v.first(hash, token, at)
+	return v.first(&hash, token, at)
 }
 
 // stillSigned reports whether the key that verified a cached token is still in
 // its issuer's key set.
-func (v *Verifier) stillSigned(e *cachedToken, now instant) bool {
-	set := v.issuers[e.issuer].keys.usable(now)
+func (v *Verifier) stillSigned(hash *tokenKey, e *cachedToken, now instant) bool {
+	set := v.issuers[e.record.issuer()].keys.usable(now)
 	if set == nil {
 		return false
 	}
-	if e.generation.Load() == set.generation {
+	if e.generation == set.generation {
 		return true
 	}
-	if !set.holds(e.key) {
+	if !set.holds(e.signer) {
 		return false
 	}
-	e.generation.Store(set.generation)
+	v.cache.renew(hash, set.generation)
 	return true
 }
 
 // again checks what may have changed since a token was verified.
-func (v *Verifier) again(hash *tokenKey, e *cachedToken, now instant) Verdict {
-	reason := v.standing(e.caller, now)
+func (v *Verifier) again(hash *tokenKey, r record, now instant) Verdict {
+	caller := v.unpack(r)
+	reason := v.standing(caller, now)
 	if reason == ReasonExpired {
-		v.cache.drop(hash)
+		v.cache.yield(hash)
 	}
-	return Verdict{Reason: reason, Issuer: e.issuer, Caller: e.caller, Cached: true}
+	return Verdict{Reason: reason, Issuer: r.issuer(), Caller: caller, Cached: true}
+}
+
+func (v *Verifier) unpack(r record) *Caller {
+	return r.caller(v.issuers[r.issuer()].name, v.userClaims)
 }
 
 // standing checks time and revocation.
@@ -115,7 +120,7 @@ func (v *Verifier) standing(c *Caller, now instant) Reason {
 }
 
 // first verifies a token that is not in the cache.
-func (v *Verifier) first(hash tokenKey, token string, now instant) Verdict {
+func (v *Verifier) first(hash *tokenKey, token string, now instant) Verdict {
 	verdict := Verdict{Issuer: -1}
 	raw, reason := parseToken(token)
 	if reason != ReasonOK {
@@ -133,13 +138,14 @@ func (v *Verifier) first(hash tokenKey, token string, now instant) Verdict {
 		verdict.Reason, verdict.Retry = reason, retry
 		return verdict
 	}
-	if verdict.Caller, verdict.Reason = v.callerOf(raw, is); verdict.Reason != ReasonOK {
+	r, reason := v.read(raw, verdict.Issuer)
+	if reason != ReasonOK {
+		verdict.Reason = reason
 		return verdict
 	}
+	verdict.Caller = v.unpack(r)
 	if verdict.Reason = v.standing(verdict.Caller, now); verdict.Reason == ReasonOK {
-		entry := &cachedToken{caller: verdict.Caller, issuer: verdict.Issuer, key: signer}
-		entry.generation.Store(generation)
-		v.cache.put(hash, entry)
+		v.cache.put(hash, cachedToken{record: r, signer: signer, generation: generation})
 	}
 	return verdict
 }
@@ -198,18 +204,19 @@ func (is *issuer) findSigner(raw *rawToken, alg *algorithm, candidates []*key) *
 
 var errAlgorithm = errors.New("two readings of the algorithm")
 
-// callerOf decodes verified claims and checks those that do not depend on time.
-func (v *Verifier) callerOf(raw *rawToken, is *issuer) (*Caller, Reason) {
+// read decodes verified claims and checks those that do not depend on time.
+func (v *Verifier) read(raw *rawToken, issuer int) (record, Reason) {
+	is := v.issuers[issuer]
 	claims, err := decodeClaims(raw.claims)
 	if err != nil || claims.Expires == 0 || claims.Issuer != is.name {
-		return nil, ReasonClaims
+		return "", ReasonClaims
 	}
 	if is.audiences != nil && !claims.Audience.meantFor(is.audiences) {
-		return nil, ReasonAudience
+		return "", ReasonAudience
 	}
-	caller := newCaller(claims, raw.claims, v.userClaims)
-	if caller == nil {
-		return nil, ReasonClaims
+	r := newRecord(issuer, claims, raw.claims)
+	if userID(r.claims(), v.userClaims) == "" {
+		return "", ReasonClaims
 	}
-	return caller, ReasonOK
+	return r, ReasonOK
 }

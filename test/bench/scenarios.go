@@ -51,17 +51,6 @@ const (
 // cacheHit is what the answer to a warm URL must carry.
 var cacheHit = [2]string{"Cache-Status", "hit"}
 
-func jwtOn(alg string) string {
-	return fmt.Sprintf(`	jwt_auth {
-		issuer %s {
-			algorithms %s
-			audience %s
-			key {file.KEYS/%[2]s.key}
-		}
-	}
-`, issuer, alg, audience)
-}
-
 func limitBy(key string) string { return fmt.Sprintf(wideLimit, key) }
 
 // inRoute keeps the order of the parts as written.
@@ -142,40 +131,6 @@ func proxyScenario() Scenario {
 		Contender{Name: "fairway resilience, all of it", Server: Fairway, Config: inRoute(resilientProxy)},
 	)
 	return s
-}
-
-func jwtScenario() Scenario {
-	s := Scenario{
-		Name:       "jwt",
-		Question:   "a proxied request whose token is verified",
-		Baseline:   caddyProxy,
-		Contenders: proxyPair(Request{Token: "RS256"}),
-	}
-	for _, alg := range []string{"HS256", "RS256", "ES256"} {
-		s.Contenders = append(s.Contenders, Contender{
-			Name: "fairway jwt_auth " + alg, Server: Fairway,
-			Config: inRoute(jwtOn(alg), plainProxy), Request: Request{Token: alg},
-		})
-	}
-	return s
-}
-
-// jwtUsersScenario is the figure that docs/jwt_auth.md names: what verification
-// adds to a route when each request has another user's token.
-func jwtUsersScenario() Scenario {
-	users := Request{Token: "RS256", Users: 10_000}
-	return Scenario{
-		Name:     "jwt-users",
-		Question: "a proxied request with the RS256 tokens of 10,000 users in turn",
-		Baseline: modulesOff,
-		Contenders: []Contender{
-			{Name: modulesOff, Server: Fairway, Config: plainProxy, Request: users},
-			{
-				Name: "fairway jwt_auth RS256, 10k users", Server: Fairway,
-				Config: inRoute(jwtOn("RS256"), plainProxy), Request: users,
-			},
-		},
-	}
 }
 
 func limitScenario() Scenario {
