@@ -30,9 +30,9 @@ var order = []struct {
 	directive string
 	anchor    string
 }{
-	{"request_id", "tracing"},
-	{"cors", "tracing"},
-	{"health", "tracing"},
+	{"request_id", "map"}, // that is, after tracing: the trace has the id
+	{"cors", "map"},
+	{"health", "map"},
 	{"jwt_auth", "encode"},
 	{"jwtauth", "encode"}, // caddy-jwt's name for it
 	{"rate_limit", "encode"},

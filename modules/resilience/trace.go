@@ -43,10 +43,11 @@ func (r *result) trace(ctx context.Context, span gateway.Span) {
 	if !span.On() {
 		return
 	}
-	outcome := r.kind.String()
 	if causedBy(ctx, errHedged) {
-		outcome = "overtaken"
+		span.String("fairway.outcome", "overtaken") // nothing has failed
+		return
 	}
+	outcome := r.kind.String()
 	span.String("fairway.outcome", outcome)
 	if refusal, ok := errors.AsType[*refusedError](r.err); ok {
 		span.String("fairway.refused", refusal.why)

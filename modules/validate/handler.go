@@ -165,7 +165,14 @@ func (h *Handler) Cleanup() error {
 // ServeHTTP passes a valid request on and refuses any other.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
+	_, span := gateway.StartSpan(r.Context(), "validate")
 	outcome, refused := h.check(w, r)
+	span.String("fairway.validate.outcome", outcome)
+	if refused != nil {
+		span.Int("fairway.validate.errors", len(refused.issues))
+		span.Fail(refused.code)
+	}
+	span.End()
 	requests.WithLabelValues(outcome).Inc()
 	duration.Observe(time.Since(start).Seconds())
 	if refused != nil {
