@@ -35,6 +35,9 @@ var scopes = map[backend.Role]string{
 	backend.RoleAdmin: "users:read users:write users:admin",
 }
 
+// Scope returns what the tokens of a role are good for, space-separated.
+func Scope(r backend.Role) string { return scopes[r] }
+
 // Issuer signs and checks access tokens. It is safe for concurrent use.
 type Issuer struct {
 	Keys *Keys

@@ -56,6 +56,9 @@ func (s *server) withCall(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		w.Header().Set("Cache-Control", "no-store") // unless the answer says otherwise
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		began := time.Now()
 		if s.metrics != nil {
 			s.metrics.running.Inc()
@@ -101,7 +104,7 @@ func (s *server) over(r *http.Request, c *call, rec *recorder, took time.Duratio
 // secrets that belong in headers.
 func (s *server) logCall(r *http.Request, c *call, rec *recorder, took time.Duration) {
 	level := slog.LevelInfo
-	if r.URL.Path == "/health" || r.URL.Path == "/ready" {
+	if isProbe(r.URL.Path) {
 		level = slog.LevelDebug
 	}
 	attrs := []slog.Attr{
@@ -111,6 +114,9 @@ func (s *server) logCall(r *http.Request, c *call, rec *recorder, took time.Dura
 	}
 	if c.user != nil {
 		attrs = append(attrs, slog.Int64("user_id", c.user.ID))
+	}
+	if id := nameSpan(r, c); id != "" {
+		attrs = append(attrs, slog.String("trace_id", id))
 	}
 	s.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fairway-gateway/fairway/backend/auth"
 	"github.com/fairway-gateway/fairway/backend/sql"
@@ -32,6 +33,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Metrics is where requests are counted. Nil: they are not.
 	Metrics prometheus.Registerer
+	// Traces makes a span of each request, below the gateway's if the request says
+	// which (W3C Trace Context). Nil: there are none.
+	Traces trace.TracerProvider
 	// Version is what the OpenAPI document says.
 	Version string
 }
@@ -78,11 +82,18 @@ func New(c Config) *Server {
 	s.sessionRoutes()
 	s.letterRoutes()
 	s.exportRoutes()
+	s.discoveryRoutes()
 	s.healthRoutes()
-	return &Server{Handler: s.withCall(s.withBody(http.HandlerFunc(s.route))), s: s}
+	h := s.withCall(s.withBody(http.HandlerFunc(s.route)))
+	if c.Traces != nil {
+		h = traced(h, c.Traces)
+	}
+	return &Server{Handler: h, s: s}
 }
 
-// Drain makes /ready answer that this instance wants no more requests.
+// Drain makes /ready answer that this instance wants no more requests, and every
+// answer ask its client to close the connection: whoever still sends requests
+// then does so on new ones, which the end of accepting cannot break.
 func (s *Server) Drain() { s.s.draining.Store(true) }
 
 // bearer is the name of the security scheme in the OpenAPI document.

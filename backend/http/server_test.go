@@ -121,7 +121,10 @@ func TestReady_FailsWhileDraining(t *testing.T) {
 	f := onSQLite(t, nil)
 	f.want(200, f.do("GET", "/ready", ""))
 	f.Drain()
-	f.want(503, f.do("GET", "/ready", ""))
+	a := f.want(503, f.do("GET", "/ready", ""))
+	if a.Header.Get("Connection") != "close" {
+		t.Error("clients are not asked to leave")
+	}
 	f.want(200, f.do("GET", "/health", ""))
 }
 

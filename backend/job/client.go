@@ -30,6 +30,9 @@ const (
 	// Completed jobs are kept for a look, discarded ones for a decision.
 	completedFor = time.Hour
 	discardedFor = 90 * 24 * time.Hour
+	// Jobs are fetched for idle workers this often: together at most 320 a second.
+	workers    = 16
+	fetchEvery = 50 * time.Millisecond
 )
 
 // queue is what the two kinds of River client have in common.
@@ -46,8 +49,9 @@ type queue interface {
 type Client struct {
 	queue
 	insertTx func(ctx context.Context, tx sql.Tx, args river.JobArgs) error
-	// revokes is false where no gateway is to hear of revoked tokens.
-	revokes bool
+	// revokes is false where no gateway is to hear of revoked tokens, analyzes where
+	// no event is kept.
+	revokes, analyzes bool
 }
 
 // Workers are those who do the jobs.
@@ -55,6 +59,8 @@ type Workers struct {
 	Mailer *Mailer
 	// Revoker may be nil: then revocations are told to nobody.
 	Revoker *Revoker
+	// Analyst may be nil: then events are not kept.
+	Analyst *Analyst
 }
 
 // New returns a client for the database of db. Without workers it can note jobs
@@ -67,23 +73,23 @@ func New(db *sql.DB, w *Workers, log *slog.Logger) (*Client, error) {
 func newClient(db *sql.DB, w *Workers, log *slog.Logger, attempts int, retry river.ClientRetryPolicy) (*Client, error) {
 	c := &river.Config{
 		Logger:     slog.New(warnings{log.Handler()}),
-		JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter, MaxAttempts: attempts, RetryPolicy: retry,
+		JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter, MaxAttempts: attempts, RetryPolicy: retry, FetchCooldown: fetchEvery,
 		CompletedJobRetentionPeriod: completedFor, DiscardedJobRetentionPeriod: discardedFor,
 		ErrorHandler: &failures{log},
 	}
 	if w != nil {
 		c.Workers = w.river()
-		c.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}
+		c.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}}
 	}
-	out := &Client{revokes: w == nil || w.Revoker != nil}
+	out := &Client{revokes: w == nil || w.Revoker != nil, analyzes: w == nil || w.Analyst != nil}
 	if pool := db.Postgres(); pool != nil {
 		return out, open(out, riverpgxv5.New(pool), c, func(tx sql.Tx) pgx.Tx { return tx.Postgres })
 	}
 	return out, open(out, riversqlite.New(db.SQLite()), c, func(tx sql.Tx) *stdsql.Tx { return tx.SQLite })
 }
 
-// river registers the workers. That of revocations is always there, for jobs that
-// were noted under another configuration.
+// river registers the workers. All are always there, for jobs that were noted under
+// another configuration.
 func (w *Workers) river() *river.Workers {
 	all := river.NewWorkers()
 	river.AddWorker(all, w.Mailer)
@@ -92,6 +98,11 @@ func (w *Workers) river() *river.Workers {
 		revoker = &Revoker{}
 	}
 	river.AddWorker(all, revoker)
+	analyst := w.Analyst
+	if analyst == nil {
+		analyst = &Analyst{}
+	}
+	river.AddWorker(all, analyst)
 	return all
 }
 
@@ -113,7 +124,10 @@ func open[T any](c *Client, driver riverdriver.Driver[T], conf *river.Config, na
 func (c *Client) Note(ctx context.Context, tx sql.Tx, e backend.Event) error {
 	switch {
 	case e.Kind == backend.UserCreated:
-		return c.insertTx(ctx, tx, MailArgs{Template: Welcome, UserID: e.UserID})
+		if err := c.insertTx(ctx, tx, MailArgs{Template: Welcome, UserID: e.UserID}); err != nil || !c.analyzes {
+			return err
+		}
+		return c.insertTx(ctx, tx, AnalyticsArgs{Event: e.Kind, UserID: e.UserID, At: e.At})
 	case e.Kind == backend.TokensRevoked && c.revokes:
 		return c.insertTx(ctx, tx, RevokeArgs{UserID: e.UserID, NotBefore: e.At.Unix()})
 	}
@@ -136,15 +150,13 @@ func (c *Client) send(ctx context.Context, args MailArgs) error {
 	return err
 }
 
-// Shutdown lets running jobs end. Those that have not when ctx ends are
-// interrupted, and tried again by whoever runs next.
-func (c *Client) Shutdown(ctx context.Context) error {
-	err := c.Stop(ctx)
-	if err == nil || ctx.Err() == nil {
+// Shutdown lets running jobs end until soft does. Those that have not are
+// interrupted, and tried again by whoever runs next; hard ends the wait for that.
+func (c *Client) Shutdown(soft, hard context.Context) error {
+	err := c.Stop(soft)
+	if err == nil || soft.Err() == nil {
 		return err
 	}
-	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
 	return errors.Join(err, c.StopAndCancel(hard))
 }
 

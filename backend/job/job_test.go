@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/fairway-gateway/fairway/backend"
+	"github.com/fairway-gateway/fairway/backend/analytics"
 	"github.com/fairway-gateway/fairway/backend/auth"
 	"github.com/fairway-gateway/fairway/backend/mail"
 	"github.com/fairway-gateway/fairway/backend/sql"
@@ -111,7 +112,7 @@ func start(t *testing.T, db *sql.DB, w *Workers) *Client {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := c.Shutdown(ctx); err != nil {
+		if err := c.Shutdown(ctx, ctx); err != nil {
 			t.Errorf("Shutdown() = %v", err)
 		}
 	})
@@ -254,7 +255,7 @@ func TestMail_UserIsGone(t *testing.T) {
 		c := run(t, db, box)
 		until(t, "the jobs' end", func() bool {
 			done, err := c.Jobs(t.Context(), "completed", 10)
-			return err == nil && len(done) == 2 // the revocation of its tokens is the other one
+			return err == nil && len(done) == 3 // the revocation of its tokens and the event are the others
 		})
 		if box.count() != 0 {
 			t.Error("a deleted user got mail")
@@ -352,6 +353,42 @@ func TestVerify_MailCarriesAToken(t *testing.T) {
 		token, _, _ = strings.Cut(token, "\n")
 		if id, err := m.Tokens.VerifyEmail(t.Context(), token); id != u.ID || err != nil {
 			t.Errorf("the token of the mail %q = %d, %v", box.texts[0], id, err)
+		}
+	})
+}
+
+// The event of a new user is kept beside the welcome mail, once, even if the
+// attempt that wrote it was not known to have done so.
+func TestAnalytics_EventIsKeptOnce(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *sql.DB) {
+		dir := t.TempDir()
+		events, err := analytics.NewFolder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		box := &outbox{}
+		c := start(t, db, &Workers{Mailer: mailer(t, db, box), Analyst: &Analyst{Events: events}})
+		u, err := create(t, db, "ada@example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		completed := func(n int) func() bool {
+			return func() bool {
+				done, err := c.Jobs(t.Context(), "completed", 10)
+				return err == nil && len(done) == n && box.count() == 1
+			}
+		}
+		until(t, "the mail and the event", completed(2))
+		again := &river.Job[AnalyticsArgs]{
+			JobRow: &rivertype.JobRow{Attempt: 2},
+			Args:   AnalyticsArgs{Event: backend.UserCreated, UserID: u.ID, At: u.CreatedAt},
+		}
+		if err := (&Analyst{Events: events}).Work(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, u.CreatedAt.Format(time.DateOnly)+".ndjson"))
+		if err != nil || strings.Count(string(b), "\n") != 1 || !strings.HasPrefix(string(b), fmt.Sprintf(`{"id":"user.created-%d",`, u.ID)) {
+			t.Errorf("the events are %s, %v, want one", b, err)
 		}
 	})
 }

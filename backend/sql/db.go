@@ -5,11 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fairway-gateway/fairway/backend"
 )
@@ -23,6 +24,9 @@ type Config struct {
 	ReplicaURL string
 	// Dir is the folder of the SQLite file, users.db. It is made if missing.
 	Dir string
+	// Exclusive refuses a SQLite file that another process has opened exclusively.
+	// Those that do not ask for it may still open the file.
+	Exclusive bool
 	// MaxConns bounds the pool. Default: 20.
 	MaxConns int
 	// IdleTimeout closes a pooled connection that nobody used. Default: 30s.
@@ -34,6 +38,11 @@ type Config struct {
 	QueryTimeout time.Duration
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
+	// Log is told when the replica goes away and when it is back. Default: nobody is.
+	Log *slog.Logger
+	// Traces makes a span of each statement that belongs to a traced request.
+	// Nil: there are none.
+	Traces trace.TracerProvider
 }
 
 func (c *Config) defaults() {
@@ -43,6 +52,9 @@ func (c *Config) defaults() {
 	def(&c.QueryTimeout, 5*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 }
 
@@ -75,6 +87,7 @@ type DB struct {
 	timeout time.Duration
 	now     func() time.Time
 	outbox  Outbox
+	behind  *behind // nil: there is no replica
 }
 
 // Outbox is told of an event within the transaction that brings it about, to
@@ -129,12 +142,16 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.URL != "" {
 		e, err = openPostgres(ctx, c)
 	} else {
-		e, err = openSQLite(ctx, filepath.Join(c.Dir, "users.db"))
+		e, err = openSQLite(ctx, c)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &DB{engine: e, timeout: c.QueryTimeout, now: c.Now}, nil
+	db := &DB{engine: e, timeout: c.QueryTimeout, now: c.Now}
+	if c.ReplicaURL != "" {
+		db.behind = &behind{log: c.Log}
+	}
+	return db, nil
 }
 
 // Migrate brings the tables up to date. Of several instances that start at
@@ -152,11 +169,6 @@ func (db *DB) read(ctx context.Context, fn func(context.Context, querier) error)
 	return db.within(ctx, func(ctx context.Context) error { return fn(ctx, db.engine.reader()) })
 }
 
-// list is read for what may be a moment old.
-func (db *DB) list(ctx context.Context, fn func(context.Context, querier) error) error {
-	return db.within(ctx, func(ctx context.Context) error { return fn(ctx, db.engine.replica()) })
-}
-
 // write runs fn in a transaction, with the time that a query may take.
 func (db *DB) write(ctx context.Context, fn func(context.Context, querier) error) error {
 	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, tx) })
@@ -169,12 +181,16 @@ func (db *DB) writeTx(ctx context.Context, fn func(context.Context, Tx) error) e
 	})
 }
 
-// within turns the end of the time into an answer: come back later.
+// within turns the end of the time, and a server that is away, into an answer:
+// come back later.
 func (db *DB) within(ctx context.Context, fn func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, db.timeout)
 	defer cancel()
 	err := fn(bounded)
-	if err != nil && bounded.Err() != nil && ctx.Err() == nil && backend.ErrorCode(err) == "" {
+	if err == nil || ctx.Err() != nil || backend.ErrorCode(err) != "" {
+		return err
+	}
+	if bounded.Err() != nil || db.engine.isAway(err) {
 		return backend.Busy("the database", time.Second, err)
 	}
 	return err

@@ -38,6 +38,9 @@ type engine interface {
 	migrate(ctx context.Context) error
 	// isDuplicate reports whether err is a violated unique constraint.
 	isDuplicate(err error) bool
+	// isAway reports whether err says that the server cannot be reached, or has no
+	// room, rather than anything about the statement.
+	isAway(err error) bool
 	close()
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,23 +37,17 @@ func openPostgres(ctx context.Context, c Config) (*postgresEngine, error) {
 	if c.ReplicaURL == "" {
 		return e, nil
 	}
-	if e.behind, err = openPool(ctx, c.ReplicaURL, c); err != nil {
+	// It need not be there: see DB.list.
+	if e.behind, err = newPool(ctx, c.ReplicaURL, c); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("replica: %w", err)
 	}
 	return e, nil
 }
 
+// openPool returns a pool of a server that answers.
 func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) {
-	pc, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, err
-	}
-	pc.MaxConns = int32(c.MaxConns) //nolint:gosec // bounded by Config.check
-	pc.MaxConnIdleTime = c.IdleTimeout
-	pc.ConnConfig.ConnectTimeout = c.ConnectTimeout
-	pc.ConnConfig.RuntimeParams["application_name"] = "fairway-users"
-	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	pool, err := newPool(ctx, url, c)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +58,21 @@ func openPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) 
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	return pool, nil
+}
+
+func newPool(ctx context.Context, url string, c Config) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	pc.MaxConns = int32(c.MaxConns) //nolint:gosec // bounded by Config.check
+	pc.MaxConnIdleTime = c.IdleTimeout
+	pc.ConnConfig.ConnectTimeout = c.ConnectTimeout
+	pc.ConnConfig.RuntimeParams["application_name"] = "fairway-users"
+	if c.Traces != nil {
+		pc.ConnConfig.Tracer = newQueryTracer(c.Traces)
+	}
+	return pgxpool.NewWithConfig(ctx, pc)
 }
 
 func (e *postgresEngine) reader() querier  { return pgConn{e.pool} }
@@ -112,6 +124,24 @@ func (e *postgresEngine) migrate(ctx context.Context) error {
 func (e *postgresEngine) isDuplicate(err error) bool {
 	var pe *pgconn.PgError
 	return errors.As(err, &pe) && pe.Code == "23505" // unique_violation
+}
+
+// isAway knows a failed connection, one that broke, and the classes of SQLSTATE
+// for a server that shuts down or starts (57P), a broken connection (08) and too
+// many of them (53300). On a standby, 40001 is a conflict with what it replays.
+func (e *postgresEngine) isAway(err error) bool {
+	var connect *pgconn.ConnectError
+	var pe *pgconn.PgError
+	var network net.Error
+	switch {
+	case errors.As(err, &connect):
+		return true
+	case errors.As(err, &pe):
+		return strings.HasPrefix(pe.Code, "57P") || strings.HasPrefix(pe.Code, "08") || pe.Code == "53300" || pe.Code == "40001"
+	case errors.As(err, &network):
+		return true
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 func (e *postgresEngine) close() {

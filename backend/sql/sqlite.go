@@ -10,9 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
+	"github.com/XSAM/otelsql"
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"go.opentelemetry.io/otel/trace"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -23,31 +26,51 @@ type sqliteEngine struct {
 	path  string
 	write *sql.DB
 	read  *sql.DB
+	// release gives up the exclusive use of the file.
+	release func()
 }
 
-func openSQLite(ctx context.Context, path string) (*sqliteEngine, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder: %w", err)
+	}
+	path := filepath.Join(c.Dir, "users.db")
+	e := &sqliteEngine{path: path, release: func() {}}
+	if c.Exclusive {
+		if e.release, err = lockFile(ctx, path+".serving", 0); err != nil {
+			return nil, fmt.Errorf("another process serves %q: stop it first, or use PostgreSQL for several instances (%w)", path, err)
+		}
 	}
 	// A commit is on the disk before it is answered (synchronous FULL), so that
 	// not even a power cut takes back an account.
-	write, err := sql.Open("sqlite", sqliteURI(path, "synchronous(FULL)")+"&_txlock=immediate")
+	e.write, err = openSQLiteFile(sqliteURI(path, "synchronous(FULL)")+"&_txlock=immediate", 1, c.Traces)
 	if err != nil {
 		return nil, err
 	}
-	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", sqliteURI(path, "query_only(1)"))
+	e.read, err = openSQLiteFile(sqliteURI(path, "query_only(1)"), max(4, runtime.GOMAXPROCS(0)), c.Traces)
 	if err != nil {
 		return nil, err
 	}
-	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
-	read.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)))
-	e := &sqliteEngine{path: path, write: write, read: read}
 	if err := e.ping(ctx); err != nil {
 		e.close()
 		return nil, fmt.Errorf("opening the database file %q: %w", path, err)
 	}
 	return e, nil
+}
+
+// openSQLiteFile returns a pool of the given size, which connects when it is asked.
+func openSQLiteFile(uri string, size int, traces trace.TracerProvider) (db *sql.DB, err error) {
+	if traces != nil {
+		db, err = otelsql.Open("sqlite", uri, spanOptions(traces)...)
+	} else {
+		db, err = sql.Open("sqlite", uri)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
 }
 
 func sqliteURI(path string, pragmas ...string) string {
@@ -83,9 +106,9 @@ func (e *sqliteEngine) ping(ctx context.Context) error {
 }
 
 func (e *sqliteEngine) migrate(ctx context.Context) error {
-	unlock, err := e.lock(ctx)
+	unlock, err := lockFile(ctx, e.path+".lock", time.Minute)
 	if err != nil {
-		return err
+		return fmt.Errorf("waiting for another process to migrate %q: %w", e.path, err)
 	}
 	defer unlock()
 	if err := migrateUp(ctx, goose.DialectSQLite3, e.write); err != nil {
@@ -94,18 +117,19 @@ func (e *sqliteEngine) migrate(ctx context.Context) error {
 	return migrateJobs(ctx, riversqlite.New(e.write))
 }
 
-// lock keeps other processes from migrating the same file. It is an exclusive
-// transaction on a database of its own, so that it ends with this process
-// however that ends.
-func (e *sqliteEngine) lock(ctx context.Context) (unlock func(), err error) {
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: e.path + ".lock"}).EscapedPath()+"?_pragma=busy_timeout(60000)&_txlock=exclusive")
+// lockFile waits for the lock that is named by a file, which it makes: an
+// exclusive transaction on a database of its own, so that the lock ends with this
+// process however that ends.
+func lockFile(ctx context.Context, path string, wait time.Duration) (unlock func(), err error) {
+	db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?_pragma=busy_timeout(%d)&_txlock=exclusive",
+		(&url.URL{Path: path}).EscapedPath(), wait.Milliseconds()))
 	if err != nil {
 		return nil, err
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		db.Close()
-		return nil, fmt.Errorf("waiting for another process to migrate %q: %w", e.path, err)
+		return nil, err
 	}
 	return func() { _ = tx.Rollback(); _ = db.Close() }, nil
 }
@@ -115,9 +139,16 @@ func (e *sqliteEngine) isDuplicate(err error) bool {
 	return errors.As(err, &se) && se.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE
 }
 
+// isAway knows the lock that another process holds for too long.
+func (e *sqliteEngine) isAway(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 func (e *sqliteEngine) close() {
 	e.read.Close()
 	e.write.Close()
+	e.release()
 }
 
 // sqliteConn is a querier on a *sql.DB or a *sql.Tx.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -311,6 +312,26 @@ func TestQueryTimeout_ExhaustedPool(t *testing.T) {
 			t.Errorf("it took %v to say so", took)
 		}
 	})
+}
+
+// Two that serve one SQLite file would each do the other's jobs: the second is
+// refused until the first is gone. What only looks, or migrates, is not.
+func TestOpen_ExclusiveSQLite(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Open(t.Context(), Config{Dir: dir, Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{Dir: dir, Exclusive: true}); err == nil || !strings.Contains(err.Error(), "another process serves") || !strings.Contains(err.Error(), dir) {
+		t.Errorf("the second Open() = %v, want a refusal with the folder", err)
+	}
+	open(t, Config{Dir: dir})
+	first.Close()
+	third, err := Open(t.Context(), Config{Dir: dir, Exclusive: true})
+	if err != nil {
+		t.Fatalf("after the first is gone: %v", err)
+	}
+	third.Close()
 }
 
 func TestOpen_BadConfig(t *testing.T) {

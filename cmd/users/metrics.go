@@ -43,6 +43,14 @@ func observe(r prometheus.Registerer, db *sql.DB, h *auth.Hasher) {
 		_, most := db.Load()
 		return float64(most)
 	})
+	if configured, _ := db.Replica(); configured {
+		gauge("fairway_users_database_replica_up", "1 if the replica answered last time, 0 if lists read from the main server.", func() float64 {
+			if _, up := db.Replica(); up {
+				return 1
+			}
+			return 0
+		})
+	}
 }
 
 // serveMetrics serves them on an address of their own, until stop is called, and

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	netmail "net/mail"
 	"net/netip"
 	"net/url"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairway-gateway/fairway/backend/analytics"
 	"github.com/fairway-gateway/fairway/backend/auth"
 	api "github.com/fairway-gateway/fairway/backend/http"
 	"github.com/fairway-gateway/fairway/backend/job"
@@ -24,10 +25,6 @@ import (
 	"github.com/fairway-gateway/fairway/backend/revoke"
 	"github.com/fairway-gateway/fairway/backend/sql"
 )
-
-// drainLimit is how long a shutdown may take. Load balancers and init systems
-// commonly kill after 30 s anyway.
-const drainLimit = 30 * time.Second
 
 // keepAlive is the TCP keep-alive: a peer that vanished is noticed after a few
 // of these.
@@ -44,7 +41,9 @@ type serveFlags struct {
 	trustedProxies string
 	keyAge         time.Duration
 	drainDelay     time.Duration
+	shutdownLimit  time.Duration
 	metrics        string
+	analytics      string
 	publicURL      string
 	redisURL       string
 	gatewayAdmin   string
@@ -65,6 +64,8 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.text(&f.trustedProxies, "trusted-proxies", "USERS_TRUSTED_PROXIES", "127.0.0.0/8,::1/128", "networks whose X-Forwarded-For is believed, comma-separated")
 	e.duration(&f.keyAge, "key-age", "USERS_KEY_AGE", 30*24*time.Hour, "how long a key signs tokens before the next one does; 0 leaves it to users keys rotate")
 	e.duration(&f.drainDelay, "drain-delay", "USERS_DRAIN_DELAY", 0, "how long a shutdown fails /ready before it stops accepting")
+	e.duration(&f.shutdownLimit, "shutdown-timeout", "USERS_SHUTDOWN_TIMEOUT", 30*time.Second, "how long a shutdown may take before what still runs is broken off, with exit code 1")
+	e.text(&f.analytics, "analytics", "USERS_ANALYTICS", "", "folder for events, a file of JSON lines a day, or off; without one it is analytics in the data folder")
 	e.text(&f.redisURL, "redis-url", "USERS_REDIS_URL", "", "the gateways' Redis, where they hear of revoked tokens")
 	cmd.Flags().Lookup("redis-url").DefValue = "" // it may hold a password
 	e.text(&f.gatewayAdmin, "gateway-admin", "USERS_GATEWAY_ADMIN", "", "a gateway's admin API, like http://localhost:2019, that hears of revoked tokens where there is no Redis")
@@ -84,22 +85,14 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	return cmd
 }
 
-// service is everything that runs, from the database up.
-type service struct {
-	db   *sql.DB
-	keys *auth.Keys
-	api  *api.Server
-	jobs *job.Client
-	log  *slog.Logger
-}
-
 // serve runs until ctx ends, and then for as long as draining takes.
 func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 	conf, err := f.apiConfig()
 	if err != nil {
 		return err
 	}
-	conf.Log = log
+	conf.Log, f.config.Log = log, log
+	f.config.Exclusive = true
 	// The listener comes first: a port in use is found out before anything is done.
 	listener, err := listen(ctx, f.listen)
 	if err != nil {
@@ -112,6 +105,14 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 			return err
 		}
 		defer stop()
+	}
+	if tracing(f.env.getenv) {
+		traces, err := openTraces(ctx, log)
+		if err != nil {
+			return err
+		}
+		defer flushTraces(traces, log)
+		conf.Traces, f.config.Traces = traces, traces
 	}
 	sender, err := f.sender()
 	if err != nil {
@@ -128,7 +129,6 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer s.db.Close()
 	return s.run(ctx, listener, f)
 }
 
@@ -143,6 +143,9 @@ func (f *serveFlags) apiConfig() (api.Config, error) {
 	}
 	if u, err := url.Parse(f.externalAPI); f.externalAPI != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return c, fmt.Errorf("--external-api: must be an http or https URL, got %q", f.externalAPI)
+	}
+	if f.shutdownLimit <= f.drainDelay {
+		return c, fmt.Errorf("--shutdown-timeout: must be longer than --drain-delay (%s), got %s", f.drainDelay, f.shutdownLimit)
 	}
 	if f.keyAge != 0 && f.keyAge < time.Hour {
 		return c, fmt.Errorf("--key-age: must be 0 or at least 1h, got %s", f.keyAge)
@@ -188,6 +191,13 @@ func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Send
 	}
 	conf.Auth = f.accounts(db, keys, conf.Log)
 	workers := &job.Workers{Mailer: &job.Mailer{DB: db, Sender: sender, Tokens: conf.Auth, PublicURL: strings.TrimSuffix(f.publicURL, "/")}}
+	if f.analytics != "off" {
+		events, err := analytics.NewFolder(cmp.Or(f.analytics, filepath.Join(f.config.Dir, "analytics")))
+		if err != nil {
+			return nil, fmt.Errorf("--analytics: %w", err)
+		}
+		workers.Analyst = &job.Analyst{Events: events}
+	}
 	if gateways != nil {
 		workers.Revoker = &job.Revoker{Gateways: gateways, Issuer: f.issuer}
 	}
@@ -217,62 +227,6 @@ func (f *serveFlags) accounts(db *sql.DB, keys *auth.Keys, log *slog.Logger) *au
 		DB: db, Hasher: auth.NewHasher(cost), Log: log, Now: time.Now,
 		Issuer: &auth.Issuer{Keys: keys, Name: f.issuer, Audience: f.audience, Now: time.Now},
 	}
-}
-
-// run serves until ctx ends, then lets what has begun come to its end.
-func (s *service) run(ctx context.Context, l net.Listener, f *serveFlags) error {
-	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopBackground()
-	go s.keys.Run(background, f.keyAge, func(err error) { s.log.Warn("keeping up with signing keys", "error", err) })
-	if err := s.jobs.Start(background); err != nil {
-		return fmt.Errorf("starting jobs: %w", err)
-	}
-
-	srv := &http.Server{
-		Handler:           s.api,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
-	s.log.Info("listening", "address", l.Addr().String())
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serving: %w", err)
-	case <-ctx.Done():
-	}
-	return s.shutdown(srv, f.drainDelay)
-}
-
-// shutdown fails readiness, stops accepting, and waits for requests and then for
-// jobs that have begun: all of it within drainLimit.
-func (s *service) shutdown(srv *http.Server, drainDelay time.Duration) error {
-	s.log.Info("shutting down")
-	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
-	defer cancel()
-	s.api.Drain()
-	srv.SetKeepAlivesEnabled(false)
-	select {
-	case <-time.After(drainDelay):
-	case <-ctx.Done():
-	}
-	err := srv.Shutdown(ctx)
-	if err != nil {
-		_ = srv.Close()
-	}
-	err = errors.Join(err, s.jobs.Shutdown(ctx))
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("requests or jobs were still running after %s", drainLimit)
-	case err != nil:
-		return fmt.Errorf("shutting down: %w", err)
-	}
-	s.log.Info("stopped")
-	return nil
 }
 
 // sender returns how mail leaves.

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -85,6 +87,8 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"no such job":          {none, []string{"jobs", "retry", "7", "--data", t.TempDir()}, "no job 7"},
 		"unknown flag":         {none, []string{"serve", "--port", "1"}, "--port"},
 		"unknown command":      {none, []string{"start"}, `"start"`},
+		"shutdown too short":   {none, []string{"serve", "--drain-delay", "30s"}, "--shutdown-timeout"},
+		"events into a file":   {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--analytics", "/dev/null/x"}, "--analytics"},
 		"stray argument":       {none, []string{"serve", "now"}, `"now"`},
 		"password argument":    {none, []string{"admin", "create", "--email", "a@b.co", "--name", "Ada", "--data", t.TempDir()}, "--password-stdin"},
 	} {
@@ -208,7 +212,7 @@ func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &serveFlags{databaseFlags: &databaseFlags{config: c}, issuer: "https://fairway.example", audience: "fairway", testArgon2: true, mailFrom: "a@b.co"}
+	f := &serveFlags{databaseFlags: &databaseFlags{config: c}, issuer: "https://fairway.example", audience: "fairway", testArgon2: true, mailFrom: "a@b.co", shutdownLimit: 30 * time.Second}
 	if f.config.Dir == "" {
 		f.config.Dir = t.TempDir()
 	}
@@ -222,16 +226,13 @@ func startService(t *testing.T, c sql.Config) (url string, stop func() error) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() {
-		ended <- s.run(ctx, l, f)
-		s.db.Close()
-	}()
+	go func() { ended <- s.run(ctx, l, f) }()
 	return "http://" + l.Addr().String(), func() error {
 		cancel()
 		select {
 		case err := <-ended:
 			return err
-		case <-time.After(drainLimit + 5*time.Second):
+		case <-time.After(f.shutdownLimit + 5*time.Second):
 			t.Fatal("the service does not end")
 			return nil
 		}
@@ -314,6 +315,96 @@ func TestServe_ShutdownWaitsForRequests(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the shutdown = %v", err)
+	}
+}
+
+// A request that does not end is broken off at the limit, and the exit code says so.
+func TestServe_StuckRequestIsBrokenOff(t *testing.T) {
+	dir := t.TempDir()
+	l, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	var stderr bytes.Buffer
+	exit := make(chan int, 1)
+	go func() {
+		exit <- run([]string{"serve", "--listen", address, "--data", dir, "--shutdown-timeout", "2s"}, env(), strings.NewReader(""), io.Discard, &stderr)
+	}()
+	var conn net.Conn
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if conn, err = net.Dial("tcp", address); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("the request has not begun: %q, %v", line, err)
+	}
+	begun := time.Now()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case code := <-exit:
+		if took := time.Since(begun); code != 1 || took < time.Second || took > 3*time.Second {
+			t.Errorf("exit %d after %s, want 1 after some 2s", code, took)
+		}
+		if !strings.Contains(stderr.String(), "users: requests or jobs were still running after 2s") {
+			t.Errorf("stderr: %s", stderr.String())
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the service does not end")
+	}
+}
+
+func TestServe_OneProcessAFolder(t *testing.T) {
+	dir := t.TempDir()
+	db, err := openMigrated(t.Context(), sql.Config{Dir: dir, Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	code, _, stderr := users(env(), "", "serve", "--listen", "127.0.0.1:0", "--data", dir)
+	if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "another process serves") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	if code, _, stderr := users(env(), "", "keys", "list", "--data", dir); code != 0 {
+		t.Errorf("a command beside it: exit %d, %s", code, stderr)
+	}
+}
+
+// Traces are on where a variable says where to, and go there.
+func TestServe_TracesGoToTheCollector(t *testing.T) {
+	got := make(chan string, 100)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got <- r.URL.Path + " " + string(b)
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	if !tracing(os.Getenv) || tracing(env()) || tracing(env("OTEL_EXPORTER_OTLP_ENDPOINT", "x", "OTEL_SDK_DISABLED", "true")) {
+		t.Error("tracing() does not say what the variables say")
+	}
+	p, err := openTraces(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := p.Tracer("test").Start(t.Context(), "a span to be seen")
+	span.End()
+	flushTraces(p, slog.New(slog.DiscardHandler))
+	select {
+	case sent := <-got:
+		if !strings.HasPrefix(sent, "/v1/traces ") || !strings.Contains(sent, "a span to be seen") || !strings.Contains(sent, "fairway-users") {
+			t.Errorf("the collector got %q", sent)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the collector got nothing")
 	}
 }
 

@@ -10,8 +10,8 @@
 package pgtest
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -32,13 +32,19 @@ import (
 type cluster struct {
 	once sync.Once
 	err  error
-	dir  string
-	port int
-	cmd  *exec.Cmd
-	done chan struct{}
+	server
 
 	mu sync.Mutex
 	n  int // databases made so far
+}
+
+// server is one running PostgreSQL and its folder.
+type server struct {
+	dir  string
+	port int
+	cmd  *exec.Cmd
+	log  *bytes.Buffer // complete when done is closed
+	done chan struct{}
 }
 
 var shared cluster
@@ -65,7 +71,7 @@ func Database(t testing.TB) string {
 	return shared.url(name)
 }
 
-func (c *cluster) url(database string) string {
+func (c *server) url(database string) string {
 	return fmt.Sprintf("postgres://fairway@127.0.0.1:%d/%s?sslmode=disable", c.port, database)
 }
 
@@ -83,7 +89,7 @@ func (c *cluster) create(ctx context.Context) (string, error) {
 	return name, err
 }
 
-func (c *cluster) start() error {
+func (c *server) start() error {
 	initdb, err := find("initdb")
 	if err != nil {
 		return err
@@ -96,10 +102,8 @@ func (c *cluster) start() error {
 		return err
 	}
 	data := filepath.Join(c.dir, "data")
-	cmd := exec.Command(initdb, "-D", data, "-U", "fairway", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
-	cmd.Dir, cmd.SysProcAttr = c.dir, sysProcAttr(owner)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
+	if err := command(c.dir, owner, initdb, "-D", data, "-U", "fairway", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"); err != nil {
+		return err
 	}
 	if c.port, err = freePort(); err != nil {
 		return err
@@ -108,13 +112,24 @@ func (c *cluster) start() error {
 	return c.wait()
 }
 
+// command runs a program to its end.
+func command(dir string, owner *syscall.Credential, path string, args ...string) error {
+	cmd := exec.Command(path, args...)
+	cmd.Dir, cmd.SysProcAttr = dir, sysProcAttr(owner)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(path), err, out)
+	}
+	return nil
+}
+
 // run starts the server from a goroutine that keeps its thread until the server
 // ends: Linux ties the life of the child (Pdeathsig) to that of the thread.
-func (c *cluster) run(postgres, data string, owner *syscall.Credential) {
+func (c *server) run(postgres, data string, owner *syscall.Credential) {
 	c.cmd = exec.Command(postgres, "-D", data, "-p", strconv.Itoa(c.port), "-k", c.dir,
 		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
 	c.cmd.Dir, c.cmd.SysProcAttr = c.dir, sysProcAttr(owner)
-	c.done = make(chan struct{})
+	c.done, c.log = make(chan struct{}), &bytes.Buffer{}
+	c.cmd.Stderr = c.log
 	started := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
@@ -123,12 +138,14 @@ func (c *cluster) run(postgres, data string, owner *syscall.Credential) {
 		close(started)
 		if err == nil {
 			_ = c.cmd.Wait()
+		} else {
+			c.log.WriteString(err.Error())
 		}
 	}()
 	<-started
 }
 
-func (c *cluster) wait() error {
+func (c *server) wait() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for {
@@ -138,7 +155,7 @@ func (c *cluster) wait() error {
 		}
 		select {
 		case <-c.done:
-			return errors.New("postgres ended at once")
+			return fmt.Errorf("postgres ended at once:\n%s", c.log)
 		case <-ctx.Done():
 			return fmt.Errorf("postgres does not answer: %w", err)
 		case <-time.After(50 * time.Millisecond):
@@ -146,26 +163,32 @@ func (c *cluster) wait() error {
 	}
 }
 
-// stop asks for a fast shutdown, by pid, and removes the folder.
-func (c *cluster) stop() {
-	if c.cmd != nil && c.cmd.Process != nil {
-		_ = c.cmd.Process.Signal(os.Interrupt)
-		select {
-		case <-c.done:
-		case <-time.After(10 * time.Second):
-			_ = c.cmd.Process.Kill()
-			<-c.done
-		}
-	}
+// stop ends the server and removes the folder.
+func (c *server) stop() {
+	c.end(os.Interrupt) // a fast shutdown
 	if c.dir != "" {
 		_ = os.RemoveAll(c.dir)
+	}
+}
+
+// end sends a signal to the server, by pid, and waits until it is gone.
+func (c *server) end(s os.Signal) {
+	if c.cmd == nil || c.cmd.Process == nil {
+		return
+	}
+	_ = c.cmd.Process.Signal(s)
+	select {
+	case <-c.done:
+	case <-time.After(10 * time.Second):
+		_ = c.cmd.Process.Kill()
+		<-c.done
 	}
 }
 
 // find looks for a server program in PATH and where Debian and Red Hat put it.
 func find(program string) (string, error) {
 	if p, err := exec.LookPath(program); err == nil {
-		return p, nil
+		return filepath.EvalSymlinks(p) // its siblings are where it really is
 	}
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/", "/usr/pgsql-*/bin/", "/opt/homebrew/opt/postgresql*/bin/"} {
 		if found, _ := filepath.Glob(pattern + program); len(found) > 0 {
