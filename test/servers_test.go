@@ -27,6 +27,9 @@ type gateway struct {
 	t     testing.TB
 	url   string // http://127.0.0.1:PORT
 	admin string // the same of Caddy's admin endpoint
+
+	spec  process.Spec
+	ready []func(context.Context) error
 }
 
 // startGateway starts a gateway with a Caddyfile that takes its addresses from
@@ -39,15 +42,23 @@ func startGateway(t testing.TB, caddyfile string, env ...string) *gateway {
 	_, port, _ := strings.Cut(listen, ":")
 	dir := t.TempDir()
 	config := write(t, filepath.Join(dir, "Caddyfile"), caddyfile)
-	g.Process = start(t, process.Spec{
+	g.spec = process.Spec{
 		Name: "fairway-" + port, Path: fairway(t), Dir: gatewayDir(t, dir),
 		Args: []string{"run", "--config", config, "--adapter", "caddyfile"},
 		Env: append([]string{
 			"FAIRWAY_LISTEN=:" + port, "FAIRWAY_ADMIN=" + admin, "FAIRWAY_BIND=127.0.0.1",
 			"HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir,
 		}, env...),
-	}, process.TCPReady(listen), process.HTTPReady(g.admin+"/config/"))
+	}
+	g.ready = []func(context.Context) error{process.TCPReady(listen), process.HTTPReady(g.admin + "/config/")}
+	g.restart()
 	return g
+}
+
+// restart starts the gateway, again if it has ended, at the same addresses.
+func (g *gateway) restart() {
+	g.t.Helper()
+	g.Process = start(g.t, g.spec, g.ready...)
 }
 
 // gatewayDir is a working folder in which the example's relative paths hold.
@@ -63,12 +74,13 @@ func gatewayDir(t testing.TB, dir string) string {
 	return dir
 }
 
-// load sends a Caddyfile to POST /load, as `fairway reload` does.
+// load sends a Caddyfile to POST /load, as `fairway reload` does, on a connection
+// of its own: the config that it replaces closes those of its admin endpoint.
 func (g *gateway) load(caddyfile string) answer {
 	g.t.Helper()
 	return request{
 		method: http.MethodPost, url: g.admin + "/load", body: caddyfile,
-		header: map[string]string{"Content-Type": "text/caddyfile", "Cache-Control": "must-revalidate"},
+		header: map[string]string{"Content-Type": "text/caddyfile", "Cache-Control": "must-revalidate", "Connection": "close"},
 	}.send(g.t)
 }
 

@@ -36,6 +36,15 @@ type Actor interface {
 	Act(ctx context.Context, action string, args json.RawMessage) (any, error)
 }
 
+// Checker is a part that can tell whether it does its work. `health` asks it.
+type Checker interface {
+	Part
+
+	// Check returns why the part cannot do its work, nil if it can. It waits
+	// for nothing.
+	Check() error
+}
+
 // ErrUnknownAction is returned by Actor.Act for an action it does not have.
 var ErrUnknownAction = errors.New("unknown action")
 

@@ -46,7 +46,7 @@ func TestSpan_IsAChildWithTheDecision(t *testing.T) {
 	}
 	attributes := map[string]string{}
 	for _, a := range got.Attributes() {
-		attributes[string(a.Key)] = a.Value.Emit()
+		attributes[string(a.Key)] = a.Value.String()
 	}
 	if len(attributes) != 3 || attributes["zone"] != "login" || attributes["remaining"] != "3" || attributes["ok"] != "true" {
 		t.Errorf("attributes = %v", attributes)

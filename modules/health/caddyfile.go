@@ -45,6 +45,17 @@ func parseCaddyfile(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			timeout  <duration>
 //			optional
 //		}
+//		disk <name> <path> {
+//			min_free <size>|<percent>%
+//			timeout  <duration>
+//			optional
+//		}
+//		breakers {
+//			required
+//		}
+//		keys {
+//			optional
+//		}
 //		details private_ranges|<ranges...>
 //	}
 func (h *Handler) unmarshalBlock(d *caddyfile.Dispenser) error {
@@ -61,7 +72,7 @@ func (h *Handler) unmarshalBlock(d *caddyfile.Dispenser) error {
 			if d.NextArg() {
 				return d.ArgErr()
 			}
-		case "redis", "upstream", "http":
+		case "redis", "upstream", "http", "disk", "breakers", "keys":
 			c := Check{Kind: kind}
 			if err := c.unmarshalCaddyfile(d); err != nil {
 				return err
@@ -82,8 +93,15 @@ func (h *Handler) unmarshalBlock(d *caddyfile.Dispenser) error {
 }
 
 func (c *Check) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if c.Kind != "redis" && !d.Args(&c.Name, &c.URL) {
-		return d.ArgErr()
+	switch c.Kind {
+	case "upstream", "http":
+		if !d.Args(&c.Name, &c.URL) {
+			return d.ArgErr()
+		}
+	case "disk":
+		if !d.Args(&c.Name, &c.Path) {
+			return d.ArgErr()
+		}
 	}
 	if d.NextArg() {
 		return d.ArgErr()
@@ -102,6 +120,10 @@ func (c *Check) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			c.Needed = &needed
 			if d.NextArg() {
 				return d.ArgErr()
+			}
+		case "min_free":
+			if err := c.unmarshalMinFree(d); err != nil {
+				return err
 			}
 		default:
 			return d.Errf("health: %s: unknown option %q", c.Kind, option)
@@ -123,6 +145,22 @@ func (c *Check) unmarshalTimeout(d *caddyfile.Dispenser) error {
 		return d.Errf("health: %s: timeout %q: want a duration such as 2s", c.Kind, value)
 	}
 	c.Timeout = caddy.Duration(t)
+	return nil
+}
+
+func (c *Check) unmarshalMinFree(d *caddyfile.Dispenser) error {
+	if c.Kind != "disk" {
+		return d.Errf("health: %s: unknown option %q", c.Kind, d.Val())
+	}
+	if c.MinFree != "" {
+		return d.Err("health: disk: min_free is given twice")
+	}
+	if !d.AllArgs(&c.MinFree) {
+		return d.ArgErr()
+	}
+	if _, err := newDiskCheck(c.Path, c.MinFree); err != nil {
+		return d.Errf("health: disk: %v", err)
+	}
 	return nil
 }
 

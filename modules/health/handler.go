@@ -75,12 +75,23 @@ type Handler struct {
 
 // Check is one question.
 type Check struct {
-	// What to ask: redis, upstream or http. An upstream is a service behind the
-	// gateway, http anything else that its services depend on.
+	// What to ask: redis, upstream, http, disk, breakers or keys. An upstream is
+	// a service behind the gateway, http anything else that its services depend
+	// on. disk asks for room, breakers whether each `transport resilient` has an
+	// upstream whose breaker lets requests through, keys whether each issuer of
+	// jwt_auth has a key set.
 	Kind string `json:"kind"`
 
-	// The member of the answer. Required, except for redis, where it is redis.
+	// The member of the answer. Required for upstream, http and disk; else it is
+	// the kind.
 	Name string `json:"name,omitempty"`
+
+	// For disk: a file or folder on the disk. Placeholders as in url.
+	Path string `json:"path,omitempty"`
+
+	// For disk: how much must be free, as a size or a part of the whole.
+	// Default: 5%.
+	MinFree string `json:"min_free,omitempty"`
 
 	// What must answer with 2xx; for upstream and http. The word off leaves the
 	// check out. Placeholders such as {env.URL} are resolved when the config
@@ -90,8 +101,9 @@ type Check struct {
 	// How long an answer may take. Default: 2s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Whether its failure makes the answer 503. Default: true, except for redis:
-	// the gateway works without it, and a fleet must not go down with it.
+	// Whether its failure makes the answer 503. Default: true, except for redis
+	// and breakers: all gateways of a fleet see those alike, and it must not go
+	// down with them.
 	Needed *bool `json:"needed,omitempty"`
 }
 

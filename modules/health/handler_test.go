@@ -375,8 +375,12 @@ func TestCaddyfile(t *testing.T) {
 		"health /h {\n details\n}":                   "wrong argument count",
 		"health /h {\n redis {\n x\n}\n}":            `health: redis: unknown option "x"`,
 		"health /h {\n redis {\n timeout soon\n}\n}": `health: redis: timeout "soon"`,
-		"health /h {\n redis {\n timeout 1s\n timeout 1s\n}\n}": "health: redis: timeout is given twice",
-		"health /h {\n redis {\n optional\n required\n}\n}":     "required follows another",
+		"health /h {\n redis {\n timeout 1s\n timeout 1s\n}\n}":         "health: redis: timeout is given twice",
+		"health /h {\n disk data\n}":                                    "wrong argument count",
+		"health /h {\n disk data / {\n min_free some\n}\n}":             `min_free "some": want a size`,
+		"health /h {\n disk data / {\n min_free 1%\n min_free 2%\n}\n}": "health: disk: min_free is given twice",
+		"health /h {\n keys {\n min_free 1%\n}\n}":                      `health: keys: unknown option "min_free"`,
+		"health /h {\n redis {\n optional\n required\n}\n}":             "required follows another",
 	} {
 		if _, err := adapt(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want …%s…", text, err, want)

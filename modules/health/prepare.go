@@ -46,20 +46,8 @@ func (h *Handler) prepare(app *gateway.App) error {
 
 // complete fills in defaults and refuses what contradicts itself.
 func (c *Check) complete() error {
-	switch c.Kind {
-	case "redis":
-		if c.URL != "" {
-			return fmt.Errorf("redis has no url, got %q: it is the one of the fairway option", c.URL)
-		}
-		if c.Name == "" {
-			c.Name = "redis"
-		}
-	case "upstream", "http":
-		if c.Name == "" || c.URL == "" {
-			return fmt.Errorf("%s wants a name and a URL, got %q and %q", c.Kind, c.Name, c.URL)
-		}
-	default:
-		return fmt.Errorf("unknown kind %q: want redis, upstream or http", c.Kind)
+	if err := c.checkSubject(); err != nil {
+		return err
 	}
 	if slices.Contains(reserved, c.Name) {
 		return fmt.Errorf("the name %q is a member of every answer", c.Name)
@@ -71,8 +59,36 @@ func (c *Check) complete() error {
 		c.Timeout = caddy.Duration(DefaultTimeout)
 	}
 	if c.Needed == nil {
-		needed := c.Kind != "redis"
+		needed := c.Kind != "redis" && c.Kind != "breakers"
 		c.Needed = &needed
+	}
+	return nil
+}
+
+// checkSubject sees to it that a check says whom to ask, and nothing that
+// belongs to another kind.
+func (c *Check) checkSubject() error {
+	if c.Kind != "disk" && (c.Path != "" || c.MinFree != "") {
+		return fmt.Errorf("%s has no path and no min_free, got %q and %q: they are for disk", c.Kind, c.Path, c.MinFree)
+	}
+	switch c.Kind {
+	case "redis", "breakers", "keys":
+		if c.URL != "" {
+			return fmt.Errorf("%s has no url, got %q", c.Kind, c.URL)
+		}
+		if c.Name == "" {
+			c.Name = c.Kind
+		}
+	case "upstream", "http":
+		if c.Name == "" || c.URL == "" {
+			return fmt.Errorf("%s wants a name and a URL, got %q and %q", c.Kind, c.Name, c.URL)
+		}
+	case "disk":
+		if c.Name == "" || c.Path == "" || c.URL != "" {
+			return fmt.Errorf("disk wants a name and a path, got %q and %q", c.Name, c.Path)
+		}
+	default:
+		return fmt.Errorf("unknown kind %q: want redis, upstream, http, disk, breakers or keys", c.Kind)
 	}
 	return nil
 }
@@ -80,12 +96,29 @@ func (c *Check) complete() error {
 // question returns what to ask, nil if there is nothing: a redis check without
 // a Redis, or a URL that is off.
 func (h *Handler) question(c *Check, app *gateway.App) (func(context.Context) error, error) {
-	if c.Kind == "redis" {
+	switch c.Kind {
+	case "redis":
 		if app.Redis() == nil {
 			return nil, nil
 		}
 		return pingRedis(app.Redis()), nil
+	case "breakers", "keys":
+		return askParts(app, c.Kind), nil
+	case "disk":
+		path, err := caddy.NewReplacer().ReplaceOrErr(c.Path, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("path %q: %w", c.Path, err)
+		}
+		d, err := newDiskCheck(path, c.MinFree)
+		if err != nil {
+			return nil, err
+		}
+		return d.ask, nil
 	}
+	return h.askURL(c)
+}
+
+func (h *Handler) askURL(c *Check) (func(context.Context) error, error) {
 	url, err := caddy.NewReplacer().ReplaceOrErr(c.URL, true, true)
 	if err != nil {
 		return nil, fmt.Errorf("url %q: %w", c.URL, err)

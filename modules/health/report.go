@@ -68,7 +68,10 @@ func (c *check) describe(o outcome) checkReport {
 func reason(err error) string {
 	var status statusError
 	var netErr net.Error
+	var known *failure
 	switch {
+	case errors.As(err, &known):
+		return known.word
 	case errors.As(err, &status):
 		return status.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():

@@ -60,6 +60,14 @@ func (p *issuerPart) Snapshot() any {
 	return st
 }
 
+// Check implements gateway.Checker: without a key no token can be verified.
+func (p *issuerPart) Check() error {
+	if p.issuer.keys.usable(instantOf(time.Now())) == nil {
+		return errors.New("there is no key set yet")
+	}
+	return nil
+}
+
 // describeSource says in a word or a URL where the keys come from.
 func (ic *IssuerConfig) describeSource() string {
 	switch {

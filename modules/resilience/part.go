@@ -75,6 +75,21 @@ func (p *part) Snapshot() any {
 	return facts
 }
 
+// Check implements gateway.Checker: some upstream must take requests, if there
+// is any.
+func (p *part) Check() error {
+	now, all := time.Now(), p.t.group.list()
+	for _, u := range all {
+		if u.breaker.Ready(now) {
+			return nil
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return fmt.Errorf("all breakers are open (%d)", len(all))
+}
+
 // Act implements gateway.Actor. The actions are open, close and reset; they
 // concern the upstream that the arguments name, {"upstream":"127.0.0.1:8081"},
 // or all of the group with {"all":true}, which reset also takes without. A breaker that is opened or closed by hand stays so
@@ -131,4 +146,7 @@ func parseTarget(args json.RawMessage) (actionTarget, error) {
 	return target, nil
 }
 
-var _ gateway.Actor = (*part)(nil)
+var (
+	_ gateway.Actor   = (*part)(nil)
+	_ gateway.Checker = (*part)(nil)
+)
