@@ -29,6 +29,14 @@ test: ## install what the tests need, then run them all
 	sh scripts/need.sh test
 	go test -timeout 15m $(PACKAGES)
 
+.PHONY: conformance
+conformance: bin/fairway ## the HTTP caching tests of npm's http-cache-tests through `cache`
+	sh scripts/need.sh test
+	GATE=modules/cache/conformance/gate-0.4.5 modules/cache/conformance/run.sh bin/fairway
+
+bin/fairway:
+	go run ./cmd/build
+
 .PHONY: fuzz
 fuzz: ## look for inputs that break the parsers and the cache's decisions, FUZZTIME for each in FUZZ
 	sh scripts/fuzz.sh $(FUZZTIME) $(FUZZ)

@@ -71,7 +71,7 @@ func (r *Rules) Admit(q *Request, res *Response) (e *Entry, vary []string) {
 		return nil, nil // RFC 9111, 3.5
 	}
 	vary, ok := parseVary(res.Header["Vary"])
-	if !ok || r.MaxBody > 0 && contentLength(res.Header) > r.MaxBody {
+	if !ok || !storableHead(res.Header) || r.MaxBody > 0 && contentLength(res.Header) > r.MaxBody {
 		return nil, nil
 	}
 	lifetime, explicit := r.lifetime(res, &d, targeted)
@@ -85,7 +85,9 @@ func (r *Rules) Admit(q *Request, res *Response) (e *Entry, vary []string) {
 		return nil, nil
 	}
 	e.setHeader(res.Header, unstored(&d, res.Header))
-	e.own = strings.Join(res.Header[ownField], ", ")
+	if own := res.Header[ownField]; len(own) > 0 {
+		e.alter(func(r *rare) { r.own = strings.Join(own, ", ") })
+	}
 	return e, vary
 }
 
@@ -142,9 +144,18 @@ func (r *Rules) setWindows(e *Entry, d *Directives, lifetime int64) {
 	if lifetime > 0 && !e.has(flagStrict) {
 		o = *r
 	}
-	e.swr = e.expires + window(d.StaleWhileRevalidate, o.StaleWhileRevalidate)
-	e.sie = e.expires + window(d.StaleIfError, o.StaleIfError)
-	e.lost = e.expires + o.Disconnected
+	e.swr = e.after(window(d.StaleWhileRevalidate, o.StaleWhileRevalidate))
+	e.sie = e.after(window(d.StaleIfError, o.StaleIfError))
+	e.lost = e.after(o.Disconnected)
+}
+
+// after is the end of a window that begins when the entry expires; 0 if there is
+// no such window, so that none opens if it is made to expire sooner.
+func (e *Entry) after(window int64) int64 {
+	if window <= 0 {
+		return 0
+	}
+	return e.expires + window
 }
 
 // window is the directive's value in milliseconds if it is there, else the

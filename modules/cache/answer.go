@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"crypto/rand"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -52,30 +54,60 @@ func (x *exchange) writeBody(body []byte) {
 	}
 }
 
-// answerRange answers with a part of the body. It reports false if the whole is
+// answerRange answers with parts of the body. It reports false if the whole is
 // the answer. RFC 9110, 14.2: ranges of other responses than 200 mean nothing.
 func (x *exchange) answerRange(e *Entry, status []string) bool {
 	if e.status != http.StatusOK || !rangeHolds(x.r.Header["If-Range"], e) {
 		return false
 	}
-	s, result := parseRange(x.r.Header["Range"], e.size())
+	_, total := e.extent()
+	parts, result := parseRange(x.r.Header["Range"], total)
 	if result == rangeNone {
 		return false
 	}
 	x.mergeEntry(e, status)
 	h := x.w.Header()
-	if result == rangeUnsatisfiable {
-		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.size(), 10)}
+	switch {
+	case result == rangeUnsatisfiable:
+		h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(total, 10)}
 		delete(h, "Content-Length")
 		delete(h, "Content-Type")
 		x.w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
-		return true
+	case len(parts) == 1:
+		h["Content-Range"] = []string{contentRange(parts[0], total)}
+		h["Content-Length"] = []string{strconv.FormatInt(parts[0].length, 10)}
+		x.w.WriteHeader(http.StatusPartialContent)
+		x.writeBody(e.bytes(parts[0]))
+	default:
+		x.writeParts(e, parts, total)
 	}
-	h["Content-Range"] = []string{contentRange(s, e.size())}
-	h["Content-Length"] = []string{strconv.FormatInt(s.length, 10)}
-	x.w.WriteHeader(http.StatusPartialContent)
-	x.writeBody(e.body[s.start-e.offset:][:s.length])
 	return true
+}
+
+// writeParts answers with several parts as multipart/byteranges. RFC 9110, 14.6
+// and 15.3.7.2.
+func (x *exchange) writeParts(e *Entry, parts []span, total int64) {
+	boundary := rand.Text() // nobody can have put it into the body
+	end := "\r\n--" + boundary + "--\r\n"
+	heads := make([]string, len(parts))
+	length := int64(len(end))
+	for i, s := range parts {
+		heads[i] = "\r\n--" + boundary + "\r\n"
+		if media := e.get("Content-Type"); media != "" {
+			heads[i] += "Content-Type: " + media + "\r\n"
+		}
+		heads[i] += "Content-Range: " + contentRange(s, total) + "\r\n\r\n"
+		length += int64(len(heads[i])) + s.length
+	}
+	h := x.w.Header()
+	h["Content-Type"] = []string{"multipart/byteranges; boundary=" + boundary}
+	h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	x.w.WriteHeader(http.StatusPartialContent)
+	for i, s := range parts {
+		_, _ = io.WriteString(x.w, heads[i])
+		x.writeBody(e.bytes(s))
+	}
+	_, _ = io.WriteString(x.w, end)
 }
 
 // writeEntryHead writes status and header of a stored response, with Age and
@@ -99,7 +131,7 @@ func (x *exchange) writeNotModified(e *Entry, status []string) {
 func (x *exchange) mergeEntry(e *Entry, status []string) {
 	dst := x.w.Header()
 	delete(dst, "Server") // ours, set by Caddy; the response has its own or none
-	values := append([]string(nil), e.values...)
+	values := e.values()
 	for i, name := range e.shape.names {
 		from, to := e.shape.span(i)
 		mergeField(dst, name, values[from:to:to])

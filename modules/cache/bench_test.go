@@ -3,7 +3,6 @@ package cache
 import (
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -99,41 +98,5 @@ func BenchmarkHandler_Hit(b *testing.B) {
 				}
 			})
 		}
-	}
-}
-
-// BenchmarkMemory_Entry reports what an entry costs beyond its body, key and
-// header bytes.
-func BenchmarkMemory_Entry(b *testing.B) {
-	const n = 200_000
-	rules := Rules{MaxBody: 1 << 20}
-	q := NewRequest("GET", http.Header{}, false)
-	for b.Loop() {
-		s := newStore(4 << 30)
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		payload := 0
-		for i := range n {
-			res := Response{Status: 200, Answered: 1795384200000, Header: http.Header{
-				"Cache-Control": {"max-age=100000000"}, "Content-Type": {"text/plain"}, "Content-Length": {"10"},
-				"Date": {"Sun, 22 Nov 2026 21:00:00 GMT"}, "Etag": {fmt.Sprintf(`"%d"`, i)},
-			}}
-			e, _ := rules.Admit(&q, &res)
-			key := fmt.Appendf(nil, "bench\nsrv0\nhttp:api.example/items/%d", i)
-			p := place{key: key, primary: hashOf(key), from: 16, to: len(key)}
-			p.settle(nil, nil)
-			p.full, p.variant = p.key, p.primary
-			label(e, &p, nil)
-			e = e.withBody([]byte("0123456789"))
-			payload += len(e.key) + len(e.head) + len(e.body)
-			s.put(&p, e, 64)
-		}
-		s.memory.otter.CleanUp()
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric((float64(after.HeapAlloc-before.HeapAlloc)-float64(payload))/n, "B/entry")
-		runtime.KeepAlive(s)
-		_ = s.Destruct()
 	}
 }

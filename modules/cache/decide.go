@@ -116,7 +116,7 @@ func Decide(q *Request, e *Entry, soft bool, now int64) Verdict {
 }
 
 func weigh(q *Request, e *Entry, soft bool, now int64) Verdict {
-	if e == nil || e.index != nil || e.has(flagAbandon) || now >= e.keep {
+	if e == nil || e.index() != nil || e.has(flagAbandon) || now >= e.keep {
 		return Verdict{Action: Fetch, Why: WhyURIMiss}
 	}
 	if !reusable(q, e) {

@@ -27,6 +27,7 @@ type exchange struct {
 	now int64  // Unix milliseconds
 
 	body []byte // of a QUERY request
+	part *Entry // that is stored and can be completed, or nil
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{buf: make([]byte, 0, 512)} }}
@@ -43,9 +44,9 @@ func (h *Handler) newExchangeWith(w http.ResponseWriter, r *http.Request, next c
 	*x = exchange{h: h, w: w, r: r, next: next, now: time.Now().UnixMilli()}
 	x.describe()
 	x.t.Body = body
-	x.buf, x.p.from, x.p.to = h.keys.Append(buf, &x.t, r.Header)
-	x.p.key = x.buf
-	x.p.primary = hashOf(x.buf)
+	var from, to int
+	x.buf, from, to = h.keys.Append(buf, &x.t, r.Header)
+	x.p = newPlace(x.buf, from, to)
 	return x
 }
 
@@ -107,7 +108,10 @@ func (x *exchange) describeRewrite() {
 	if path == x.t.Path && orig.URL.RawQuery == x.t.RawQuery {
 		return
 	}
-	x.t.Rewritten = x.t.Path + "?" + x.h.stripToken(x.t.RawQuery, x.t.TokenParam)
+	x.t.Rewritten = x.t.Path
+	if orig.URL.RawQuery != x.t.RawQuery {
+		x.t.Rewritten += "?" + x.h.stripToken(x.t.RawQuery, x.t.TokenParam)
+	}
 	x.t.Path, x.t.RawQuery = path, orig.URL.RawQuery
 }
 
@@ -157,6 +161,9 @@ func (x *exchange) serveCached() error {
 	if v.Why == WhyURIMiss && x.p.varies {
 		v.Why = WhyVaryMiss
 	}
+	if v.Why == WhyPartial && e.completable() && x.takesWhole() {
+		x.part = e
+	}
 	abandoned := e != nil && e.has(flagAbandon)
 	if v.Action != Validate {
 		e = nil
@@ -202,7 +209,7 @@ func (x *exchange) follow(fl *flight) (again, done bool, err error) {
 		return false, x.r.Context().Err() != nil, x.r.Context().Err()
 	}
 	at := x.p.variant
-	x.p.settle(fl.vary, x.r.Header)
+	x.p.settle(fl.selects, x.r.Header)
 	if string(x.p.full) != e.key {
 		return x.p.variant != at, false, nil
 	}

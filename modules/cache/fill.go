@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -56,6 +55,14 @@ type fill struct {
 	onHead func(status int) bool
 	barred bool
 
+	// part is the stored part that this fill completes, or nil: before and after
+	// are what goes around the part that comes.
+	part          *Entry
+	before, after []byte
+
+	// again: what came is of no use, and the origin is to be asked anew.
+	again bool
+
 	mu     sync.Mutex // guards what clientGone reads
 	keep   bool       // the client may leave: the fill goes on
 	patrol *time.Timer
@@ -77,6 +84,9 @@ func (f *fill) WriteHeader(status int) {
 	if f.mode != undecided {
 		return
 	}
+	if f.part != nil && status == http.StatusPartialContent {
+		status = f.complete()
+	}
 	f.res = Response{Status: status, Header: f.header, Asked: f.asked, Answered: time.Now().UnixMilli()}
 	f.barred = f.onHead != nil && !f.onHead(status)
 	f.mode = f.decide(status)
@@ -85,12 +95,14 @@ func (f *fill) WriteHeader(status int) {
 	}
 	f.setKeep(f.entry != nil)
 	f.share()
-	if f.w == nil {
-		return
+	if f.w != nil {
+		f.writeHead(status)
+		if f.mode == pumping {
+			f.pump = startPump(f)
+		}
 	}
-	f.writeHead(status)
-	if f.mode == pumping {
-		f.pump = startPump(f)
+	if len(f.before) > 0 {
+		_, _ = f.Write(f.before) // a client that left shows with the next write
 	}
 }
 
@@ -116,7 +128,7 @@ func (f *fill) interim(status int) {
 
 // decide settles the mode for a final status.
 func (f *fill) decide(status int) mode {
-	if f.useStale || f.stored != nil && (status == http.StatusNotModified || f.survives(status)) {
+	if f.again || f.useStale || f.stored != nil && (status == http.StatusNotModified || f.survives(status)) {
 		return swallow
 	}
 	f.admit()
@@ -127,8 +139,6 @@ func (f *fill) decide(status int) mode {
 		return passing
 	case f.w == nil:
 		return silent
-	case f.flight == nil:
-		f.flight = &flight{announced: make(chan struct{}), moved: make(chan struct{})}
 	}
 	if n := contentLength(f.header); n >= 0 && n <= smallBody || status == http.StatusNoContent {
 		return storing
@@ -160,15 +170,25 @@ func (f *fill) admit() {
 		stores.WithLabelValues("uncacheable").Inc()
 		return
 	}
-	f.tags = tagsOf(f.header, x.h.TagsHeader)
-	f.entry = e
 	if f.flight == nil {
-		f.flight = &flight{announced: make(chan struct{}), moved: make(chan struct{})}
+		f.flight = newFlight(hash{})
 	}
-	x.p.settle(vary, x.r.Header)
+	f.entry = e
+	f.name(e, f.header, vary)
+}
+
+// name gives an entry its key, by what its header says of the requests that it
+// answers, and its tags.
+func (f *fill) name(e *Entry, h http.Header, vary []string) {
+	x := f.x
+	s := selection{search: parseVariance(h["No-Vary-Search"]), vary: vary}
+	x.p.settle(s, x.r.Header)
+	f.tags = tagsOf(h, x.h.TagsHeader)
 	label(e, &x.p, f.tags)
 	e.seq = f.seq
-	f.flight.vary = vary
+	if f.flight != nil {
+		f.flight.selects = s
+	}
 }
 
 // judge asks the rules whether the response may be stored. Of a partial response
@@ -185,7 +205,7 @@ func (f *fill) judge() (*Entry, []string) {
 	e, vary := rules.Admit(&f.x.q, &whole)
 	if e != nil {
 		e.flags |= flagPartial
-		e.offset, e.total = s.start, total
+		e.alter(func(r *rare) { r.offset, r.total = s.start, total })
 	}
 	return e, vary
 }
@@ -212,7 +232,7 @@ func (f *fill) abandon() {
 		return
 	}
 	until := time.Now().Add(time.Duration(x.h.HitForMiss)).UnixMilli()
-	x.h.store.memory.put(x.p.variant, &Entry{key: string(x.p.full), flags: flagAbandon, keep: until, uri: x.p.uri()})
+	x.h.store.memory.put(x.p.variant, &Entry{key: string(x.p.full), flags: flagAbandon, keep: until})
 }
 
 // writeHead merges the inner header into the outer one and sends it.
@@ -302,7 +322,7 @@ func (f *fill) overflow(p []byte) (int, error) {
 
 // ReadFrom lets large bodies that are not stored take the short way.
 func (f *fill) ReadFrom(src io.Reader) (int64, error) {
-	if rf, ok := f.w.(io.ReaderFrom); ok && f.mode == passing && f.flight == nil {
+	if rf, ok := f.w.(io.ReaderFrom); ok && f.mode == passing && f.flight == nil && f.part == nil {
 		return rf.ReadFrom(src)
 	}
 	return io.Copy(writerOnly{f}, src)
@@ -381,75 +401,4 @@ func (f *fill) trailers() {
 			dst[name] = values
 		}
 	}
-}
-
-// pump copies a body that is being stored to the client, so that a slow client
-// holds up neither the fill nor those who wait for it.
-type pump struct {
-	w    http.ResponseWriter
-	ctx  context.Context
-	f    *flight
-	mu   sync.Mutex // held while writing to w
-	done chan struct{}
-	err  error // to be read once done is closed
-}
-
-func startPump(f *fill) *pump {
-	p := &pump{w: f.w, ctx: f.x.r.Context(), f: f.flight, done: make(chan struct{})}
-	f.flight.enter()
-	go func() {
-		defer close(p.done)
-		defer f.flight.leave()
-		p.err = copyFlight(p.ctx, p.w, p.f, &p.mu)
-	}()
-	return p
-}
-
-// flush sends the head, if no part of the body is doing so.
-func (p *pump) flush() {
-	if p.mu.TryLock() {
-		_ = http.NewResponseController(p.w).Flush()
-		p.mu.Unlock()
-	}
-}
-
-// drain waits until the client has all that came before the spill.
-func (p *pump) drain() error {
-	<-p.done
-	if errors.Is(p.err, errSpilled) {
-		return nil
-	}
-	return p.err
-}
-
-// copyFlight copies the body of a flight to w until it ends. mu, if not nil, is
-// held during writes.
-func copyFlight(ctx context.Context, w http.ResponseWriter, fl *flight, mu *sync.Mutex) error {
-	var off int64
-	for {
-		p, done, err := fl.next(ctx, off, mu != nil)
-		if err != nil {
-			return err
-		}
-		off += int64(len(p))
-		if err := writeChunk(w, p, done, mu); err != nil || done {
-			return err
-		}
-	}
-}
-
-func writeChunk(w http.ResponseWriter, p []byte, last bool, mu *sync.Mutex) error {
-	if mu != nil {
-		mu.Lock()
-		defer mu.Unlock()
-	}
-	if len(p) > 0 {
-		if _, err := w.Write(p); err != nil {
-			return err
-		}
-	}
-	if last {
-		return nil
-	}
-	return http.NewResponseController(w).Flush()
 }

@@ -26,10 +26,10 @@ type flight struct {
 
 	mu sync.Mutex
 
-	// entry is the head, with its key, or nil if it is not to be shared. vary
-	// is its Vary list; it is set before announced is closed.
-	entry *Entry
-	vary  []string
+	// entry is the head, with its key, or nil if it is not to be shared. selects
+	// is set before announced is closed.
+	entry   *Entry
+	selects selection
 
 	// buf is what came of the body, from base on; it only grows, or loses its
 	// front once the body is too large to be stored.
@@ -57,6 +57,10 @@ var errLost = errors.New("the response that was shared broke off")
 // comes to it directly.
 var errSpilled = errors.New("the body is too large to be shared")
 
+func newFlight(at hash) *flight {
+	return &flight{at: at, announced: make(chan struct{}), moved: make(chan struct{})}
+}
+
 // join returns the flight to a place and whether the caller leads it. A caller
 // that finds a flight is counted as follower and must call leave.
 func (f *flights) join(at hash) (fl *flight, leads bool) {
@@ -69,7 +73,7 @@ func (f *flights) join(at hash) (fl *flight, leads bool) {
 		fl.mu.Unlock()
 		return fl, false
 	}
-	fl = &flight{at: at, announced: make(chan struct{}), moved: make(chan struct{})}
+	fl = newFlight(at)
 	if f.by == nil {
 		f.by = make(map[hash]*flight)
 	}

@@ -9,10 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
@@ -36,6 +34,7 @@ func (x *exchange) newFill(stored *Entry, v Verdict, fl *flight) *fill {
 	if x.h.remote != nil {
 		f.stamp = x.h.remote.clock.before()
 	}
+	f.part, x.part = x.part, nil
 	return f
 }
 
@@ -69,6 +68,9 @@ func (x *exchange) request(ctx context.Context, f *fill) *http.Request {
 	r := x.r.WithContext(ctx)
 	if x.body != nil {
 		r.Body = io.NopCloser(bytes.NewReader(x.body)) // it may be sent again
+	}
+	if f.part != nil {
+		r.Header = f.part.askForRest(x.r.Header)
 	}
 	if f.stored == nil {
 		return r
@@ -127,7 +129,10 @@ func (f *fill) lose() {
 
 // conclude acts on what the next handler did.
 func (f *fill) conclude(err error) error {
+	x := f.x
 	switch {
+	case f.again:
+		return x.forward(nil, f.verdict, f.flight)
 	case f.useStale:
 		f.lose()
 		return f.answerStale(0)
@@ -150,8 +155,10 @@ func (f *fill) conclude(err error) error {
 		f.nothing()
 		return nil
 	}
+	f.addEnd()
 	f.trailers()
 	f.note()
+	f.learn()
 	if f.entry == nil {
 		f.lose()
 		return f.pumpError()
@@ -220,89 +227,6 @@ func (f *fill) answerStale(status int) error {
 	return nil
 }
 
-// freshen updates the stored response with a 304 and answers with it. RFC 9111,
-// 4.3.4.
-func (f *fill) freshen() error {
-	x := f.x
-	x.now = time.Now().UnixMilli()
-	if !selects(f.header, f.stored) {
-		// the origin speaks of a response that is not the one we have
-		f.drop()
-		return x.forward(nil, Verdict{Action: Fetch, Why: WhyStale}, nil)
-	}
-	status := []string{x.h.name + "; hit; fwd=" + f.verdict.Why.String() + "; fwd-status=304"}
-	e := f.updated()
-	if e == nil { // what the 304 says forbids to keep it
-		f.drop()
-		if f.w != nil {
-			x.answer(f.stored, status, outRevalidated)
-		}
-		return nil
-	}
-	f.keepEntry(e)
-	if f.flight != nil {
-		f.flight.add(e.body, 0)
-		f.flight.announce(e)
-		f.flight.finish(landed)
-		x.h.store.flights.end(f.flight)
-	}
-	if f.w != nil {
-		status[0] += "; stored"
-		x.answer(e, status, outRevalidated)
-	}
-	return nil
-}
-
-// drop forgets the stored response.
-func (f *fill) drop() {
-	f.lose()
-	f.x.h.store.memory.remove(f.x.p.variant)
-}
-
-// selects tells whether a 304 is about the stored response: a strong validator
-// of another response would not be. `encode` takes its suffix off the entity
-// tag on the way to the origin, so the 304 may carry the tag without it.
-func selects(h http.Header, e *Entry) bool {
-	etag := first(h["Etag"])
-	if etag == "" || !strong(etag) || !strong(e.etag()) {
-		return true
-	}
-	return etag == e.etag() || strings.HasPrefix(e.etag(), etag[:len(etag)-1]+"-")
-}
-
-// updated is the stored response with the header of the 304. RFC 9111, 3.2:
-// fields that describe the stored bytes stay.
-func (f *fill) updated() *Entry {
-	h := f.stored.header()
-	if f.stored.own != "" {
-		h[ownField] = []string{f.stored.own}
-	}
-	for name, values := range f.header {
-		switch name {
-		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag", "Server":
-			continue
-		}
-		h[name] = values
-	}
-	if len(f.header["Date"]) == 0 {
-		h["Date"] = []string{time.UnixMilli(f.res.Answered).UTC().Format(http.TimeFormat)}
-	}
-	res := f.res
-	res.Status, res.Header = int(f.stored.status), h
-	e, vary := f.x.h.rules.Admit(&f.x.q, &res)
-	if e == nil {
-		return nil
-	}
-	f.x.p.settle(vary, f.x.r.Header)
-	f.tags = tagsOf(h, f.x.h.TagsHeader)
-	label(e, &f.x.p, f.tags)
-	e.body, e.seq = f.stored.body, f.seq
-	if f.flight != nil {
-		f.flight.vary = vary
-	}
-	return e
-}
-
 // commit stores a response that came whole.
 func (f *fill) commit() {
 	x := f.x
@@ -313,21 +237,31 @@ func (f *fill) commit() {
 	}
 	e := f.entry.withBody(f.flight.body())
 	if e.has(flagPartial) {
-		old := x.h.store.memory.get(x.p.variant, x.p.full)
-		if old != nil {
-			if gone, _ := x.h.store.purges.State(old); gone {
-				old = nil
-			}
-		}
-		if old != nil && old.index == nil && !old.has(flagPartial|flagAbandon) && x.now < old.expires {
-			f.lose() // the whole is there already
+		if e = f.joined(e); e == nil {
+			f.lose()
 			return
 		}
-		e = combine(e, old)
 	}
 	f.keepEntry(e)
 	f.flight.finish(landed)
 	x.h.store.flights.end(f.flight)
+}
+
+// joined is a part that came, with what is stored already. It is nil if that is
+// the whole.
+func (f *fill) joined(e *Entry) *Entry {
+	x := f.x
+	old := x.h.store.memory.get(x.p.variant, x.p.full)
+	if old == nil || old.index() != nil || old.has(flagAbandon) {
+		return e
+	}
+	if gone, _ := x.h.store.purges.State(old); gone {
+		return e
+	}
+	if !old.has(flagPartial) && x.now < old.expires {
+		return nil
+	}
+	return combine(e, old)
 }
 
 // keepEntry puts an entry into memory and Redis, unless it was purged meanwhile.
@@ -342,70 +276,4 @@ func (f *fill) keepEntry(e *Entry) {
 		x.h.remote.save(x, e, f.tags, f.stamp, x.h.L2.MaxBody)
 	}
 	stores.WithLabelValues("stored").Inc()
-}
-
-// refresh fetches a new response in the background, unless somebody does so
-// already. RFC 5861, 3.
-func (h *Handler) refresh(x *exchange, stored *Entry) {
-	fl, leads := h.store.flights.join(x.p.variant)
-	if !leads {
-		fl.leave()
-		return
-	}
-	select {
-	case h.refreshes <- struct{}{}:
-	default: // enough of that
-		h.store.flights.end(fl)
-		fl.finish(lost)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), time.Duration(h.FillTimeout))
-	bg := &exchange{h: h, next: x.next, q: x.q, t: x.t, p: x.p, now: x.now}
-	bg.q.Control, bg.body = noDirectives, x.body
-	bg.r = background(ctx, x.r)
-	go func() {
-		defer func() {
-			cancel()
-			<-h.refreshes
-			if err := recover(); err != nil && !isAbort(err) {
-				panic(err)
-			}
-		}()
-		_ = bg.forward(stored, Verdict{Action: Validate, Why: WhyStale}, fl)
-	}()
-}
-
-// isAbort tells whether a panic is the way in which a handler ends a response
-// that broke off.
-func isAbort(recovered any) bool {
-	err, ok := recovered.(error)
-	return ok && errors.Is(err, http.ErrAbortHandler)
-}
-
-// background makes a request that outlives the one it is a copy of: with its own
-// header, variables, log fields and replacer. Placeholders that earlier handlers
-// set, such as {http.auth.user.id}, keep their values.
-func background(ctx context.Context, r *http.Request) *http.Request {
-	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	old, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	bg := r.Clone(ctx)
-	bg.Body = http.NoBody
-	if old == nil || server == nil {
-		return bg
-	}
-	orig := ctx.Value(caddyhttp.OriginalRequestCtxKey)
-	repl := caddy.NewReplacer()
-	bg = caddyhttp.PrepareRequest(bg, repl, nil, server)
-	bg = bg.WithContext(context.WithValue(bg.Context(), caddyhttp.OriginalRequestCtxKey, orig))
-	for k, v := range vars {
-		caddyhttp.SetVar(bg.Context(), k, v)
-	}
-	repl.Map(func(key string) (any, bool) {
-		if strings.HasPrefix(key, "http.response.") {
-			return nil, false
-		}
-		return old.Get(key)
-	})
-	return bg
 }

@@ -25,7 +25,7 @@ import (
 // site is a server whose handlers are an outer one, the cache and an origin.
 type site struct {
 	*httptest.Server
-	t     *testing.T
+	t     testing.TB
 	h     *Handler
 	app   *gateway.App
 	asked atomic.Int64 // requests that reached the origin
@@ -37,7 +37,7 @@ type site struct {
 type originFunc func(w http.ResponseWriter, r *http.Request) error
 
 // provision makes a handler from a Caddyfile block and an app from JSON.
-func provision(t *testing.T, block, app string) (*Handler, *gateway.App, error) {
+func provision(t testing.TB, block, app string) (*Handler, *gateway.App, error) {
 	t.Helper()
 	h := new(Handler)
 	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser("cache " + block)); err != nil {
@@ -72,12 +72,12 @@ func provision(t *testing.T, block, app string) (*Handler, *gateway.App, error) 
 	return h, a, nil
 }
 
-func newSite(t *testing.T, block string, origin originFunc) *site {
+func newSite(t testing.TB, block string, origin originFunc) *site {
 	t.Helper()
 	return newSiteWith(t, block, "", origin)
 }
 
-func newSiteWith(t *testing.T, block, app string, origin originFunc) *site {
+func newSiteWith(t testing.TB, block, app string, origin originFunc) *site {
 	t.Helper()
 	h, a, err := provision(t, block, app)
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *site) counted(w http.ResponseWriter) error {
 }
 
 // cacheable returns a site whose every response has the fields.
-func cacheable(t *testing.T, block string, fields ...string) *site {
+func cacheable(t testing.TB, block string, fields ...string) *site {
 	t.Helper()
 	var s *site
 	s = newSite(t, block, func(w http.ResponseWriter, r *http.Request) error {
@@ -181,7 +181,7 @@ func (s *site) wantAsked(n int64) {
 	}
 }
 
-func wantText(t *testing.T, a answer, want string) {
+func wantText(t testing.TB, a answer, want string) {
 	t.Helper()
 	if a.text != want {
 		t.Errorf("body = %q, want %q (status %d, Cache-Status %q)", a.text, want, a.StatusCode, a.Header.Get("Cache-Status"))

@@ -41,21 +41,39 @@ func (m *memory) put(at hash, e *Entry) { m.otter.Set(at, e) }
 
 // putVariant stores one of several responses of a URL and lists it in the index
 // under the primary key.
-func (m *memory) putVariant(primary hash, key string, spec []string, at hash, e *Entry, limit int) {
+func (m *memory) putVariant(p *place, e *Entry, limit int) {
 	var gone []hash
-	m.otter.Set(at, e)
-	m.otter.Compute(primary, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
-		keep := e.keep
-		var x *index
-		if found && old.key == key && old.index != nil {
-			x, keep = old.index, max(keep, old.keep)
-		}
-		x, gone = x.with(spec, at, limit)
-		return &Entry{key: key, uri: e.uri, index: x, keep: keep}, otter.WriteOp
+	m.otter.Set(p.variant, e)
+	m.putIndex(p.primary, string(p.key), e.keep, func(x *index) (next *index) {
+		next, gone = x.withVariant(p.spec, p.variant, limit)
+		return next
 	})
 	for _, v := range gone {
 		m.otter.Invalidate(v)
 	}
+}
+
+// putSearch notes that responses of a path have a No-Vary-Search.
+func (m *memory) putSearch(group []byte, search *variance, keep int64) {
+	at := hashOf(group)
+	if e := m.get(at, group); e != nil && e.index() != nil && e.keep >= keep && e.index().searches[0].id == search.id {
+		return // as known
+	}
+	m.putIndex(at, string(group), keep, func(x *index) *index { return x.withSearch(search) })
+}
+
+// putIndex replaces the index under a key by its successor. It stays as long as
+// the longest-lived of what it lists.
+func (m *memory) putIndex(at hash, key string, keep int64, successor func(*index) *index) {
+	m.otter.Compute(at, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
+		x, until := new(index), keep
+		if found && old.key == key && old.index() != nil {
+			x, until = old.index(), max(keep, old.keep)
+		}
+		e := &Entry{key: key, keep: until}
+		e.alter(func(r *rare) { r.index = successor(x) })
+		return e, otter.WriteOp
+	})
 }
 
 func (m *memory) remove(at hash) { m.otter.Invalidate(at) }

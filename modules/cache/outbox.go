@@ -79,21 +79,33 @@ func (m *remote) sender() {
 	}
 }
 
+// A mark is a hash: the times of the last hard and of the last soft purge. That
+// on prefixes has such a field, a space and the prefix, for each.
+const (
+	markHard = "h"
+	markSoft = "s"
+)
+
+var markFields = []string{markHard, markSoft}
+
 // leaveMark sets a mark and tells the other nodes. A list of prefixes that grew
 // too long becomes a mark on everything.
 var leaveMark = redis.NewScript(`
 local t = redis.call('TIME')
 local ms = t[1] * 1000 + math.floor(t[2] / 1000)
 local now = string.format('%.0f', ms)
+local function mark(key, field)
+	redis.call('HSET', key, field, now)
+	redis.call('PEXPIRE', key, ARGV[3])
+end
 if ARGV[1] == 'p' then
-	redis.call('HSET', KEYS[1], ARGV[2], now)
-	redis.call('PEXPIRE', KEYS[1], ARGV[3])
+	mark(KEYS[1], ARGV[7] .. ' ' .. ARGV[2])
 	if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[6]) then
 		redis.call('DEL', KEYS[1])
-		redis.call('SET', KEYS[2], now, 'PX', ARGV[3])
+		mark(KEYS[2], 'h')
 	end
 else
-	redis.call('SET', KEYS[1], now, 'PX', ARGV[3])
+	for i = 1, #KEYS do mark(KEYS[i], ARGV[7]) end
 end
 redis.call('PUBLISH', ARGV[4], ARGV[5])
 return now`)
@@ -108,12 +120,19 @@ func (m *remote) send(batch []Purge) error {
 			continue
 		}
 		err = m.redis.Do(ctx, func(ctx context.Context, _ redis.Cmdable) error {
-			keys := []string{m.markKey(p.Kind, p.Target), m.markKey(kindAll, "")}
-			if p.Kind != kindPrefix {
-				keys = keys[:1]
+			keys := []string{m.markKey(p.Kind, p.Target)}
+			switch p.Kind {
+			case kindPrefix:
+				keys = append(keys, m.markKey(kindAll, ""))
+			case kindURL:
+				keys = append(keys, m.markKey(kindPath, pathOf(p.Target)))
+			}
+			field := markHard
+			if p.Soft {
+				field = markSoft
 			}
 			return leaveMark.Run(ctx, m.redis.Client(), keys, string(p.Kind), p.Target, ttl,
-				m.channel(), string(payload), maxPrefixes).Err()
+				m.channel(), string(payload), maxPrefixes, field).Err()
 		})
 		if err != nil && !errors.Is(err, redis.Nil) {
 			m.outbox.done(i)

@@ -71,8 +71,7 @@ type purgeArguments struct {
 	// All is everything.
 	All bool `json:"all"`
 
-	// Soft makes entries stale instead of forgetting them. What is in Redis is
-	// forgotten all the same.
+	// Soft makes entries stale instead of forgetting them.
 	Soft bool `json:"soft"`
 }
 

@@ -9,6 +9,7 @@ import (
 // What a purge can name.
 const (
 	kindURL    = 'u'
+	kindPath   = 'q' // what of a path answers requests with other queries; follows from kindURL
 	kindTag    = 't'
 	kindPrefix = 'p'
 	kindAll    = 'a'
@@ -75,10 +76,21 @@ func (p *Purges) Apply(what Purge) {
 		m.all.Store(seq)
 	case kindPrefix:
 		m.addPrefix(prefixMark{what.Target, seq})
+	case kindURL:
+		m.slots[hashTarget(kindURL, what.Target)%purgeSlots].Store(seq)
+		m.slots[hashTarget(kindPath, pathOf(what.Target))%purgeSlots].Store(seq)
 	default:
 		m.slots[hashTarget(what.Kind, what.Target)%purgeSlots].Store(seq)
 	}
 	p.seq.Store(seq) // last: who sees the number sees the mark
+}
+
+// pathOf is a URI without its query: a purge of the URI also concerns what
+// answers requests for this path with other queries. So it hits more than it
+// need, which costs a fetch.
+func pathOf(uri string) string {
+	path, _, _ := strings.Cut(uri, "?")
+	return path
 }
 
 func (m *marks) addPrefix(mark prefixMark) {
@@ -108,7 +120,7 @@ func (m *marks) hit(e *Entry) bool {
 	if m.all.Load() > e.seq || m.slots[e.uriHash%purgeSlots].Load() > e.seq {
 		return true
 	}
-	for _, tag := range e.tags {
+	for _, tag := range e.tags() {
 		if m.slots[tag%purgeSlots].Load() > e.seq {
 			return true
 		}
@@ -118,9 +130,16 @@ func (m *marks) hit(e *Entry) bool {
 		return false
 	}
 	for _, mark := range *list {
-		if mark.seq > e.seq && strings.HasPrefix(e.uri, mark.prefix) {
+		if mark.seq > e.seq && mark.names(e) {
 			return true
 		}
 	}
 	return false
+}
+
+// names tells whether the URI of an entry, or one of those that it answers for,
+// has the prefix.
+func (p prefixMark) names(e *Entry) bool {
+	uri := e.uri()
+	return strings.HasPrefix(uri, p.prefix) || e.has(flagSearch) && strings.HasPrefix(p.prefix, uri)
 }

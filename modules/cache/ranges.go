@@ -19,21 +19,21 @@ const maxRanges = 16
 type rangeResult uint8
 
 const (
-	rangeNone rangeResult = iota // to be ignored: none, malformed, or several
-	rangeOne
+	rangeNone rangeResult = iota // to be ignored: there is none, or it is malformed
+	rangeSome
 	rangeUnsatisfiable
 )
 
-// parseRange reads a Range field for a body of size bytes. RFC 9110, 14.1.2.
-// Ranges that do not together make one are ignored: the whole body is a valid
-// answer to them.
-func parseRange(lines []string, size int64) (span, rangeResult) {
+// parseRange reads a Range field for a body of size bytes and returns the parts
+// in the order in which they were asked for; those that touch or overlap are one.
+// RFC 9110, 14.1.2.
+func parseRange(lines []string, size int64) ([]span, rangeResult) {
 	if len(lines) != 1 {
-		return span{}, rangeNone
+		return nil, rangeNone
 	}
 	unit, set, ok := strings.Cut(lines[0], "=")
 	if !ok || !strings.EqualFold(trimOWS(unit), "bytes") || strings.Count(set, ",") >= maxRanges {
-		return span{}, rangeNone
+		return nil, rangeNone
 	}
 	var all []span
 	any := false
@@ -43,20 +43,37 @@ func parseRange(lines []string, size int64) (span, rangeResult) {
 		}
 		s, satisfiable, ok := parseRangeSpec(spec, size)
 		if !ok {
-			return span{}, rangeNone
+			return nil, rangeNone
 		}
 		any = true
 		if satisfiable {
-			all = append(all, s)
+			all = coalesce(all, s)
 		}
 	}
 	switch {
 	case !any:
-		return span{}, rangeNone
+		return nil, rangeNone
 	case len(all) == 0:
-		return span{}, rangeUnsatisfiable
+		return nil, rangeUnsatisfiable
 	}
-	return join(all)
+	return all, rangeSome
+}
+
+// coalesce adds a part to others, and makes one of those that touch or overlap,
+// so that no byte is sent twice. RFC 9110, 15.3.7.2 and 17.15.
+func coalesce(all []span, s span) []span {
+	for i := 0; i < len(all); {
+		if o := all[i]; s.start <= o.start+o.length && o.start <= s.start+s.length {
+			end := max(s.start+s.length, o.start+o.length)
+			s.start = min(s.start, o.start)
+			s.length = end - s.start
+			all = slices.Delete(all, i, i+1)
+			i = 0
+			continue
+		}
+		i++
+	}
+	return append(all, s)
 }
 
 // parseRangeSpec reads "5-9", "5-" or "-5".
@@ -96,21 +113,6 @@ func parsePosition(s string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil
-}
-
-// join merges ranges that touch or overlap in the order given, and gives up if
-// more than one is left.
-func join(all []span) (span, rangeResult) {
-	s := all[0]
-	for _, next := range all[1:] {
-		if next.start > s.start+s.length || s.start > next.start+next.length {
-			return span{}, rangeNone
-		}
-		end := max(s.start+s.length, next.start+next.length)
-		s.start = min(s.start, next.start)
-		s.length = end - s.start
-	}
-	return s, rangeOne
 }
 
 // parseContentRange reads "bytes 4-9/10". RFC 9110, 14.4. The total must be
@@ -173,25 +175,26 @@ func contentRange(s span, total int64) string {
 
 // covers tells whether the entry has the bytes of s.
 func (e *Entry) covers(s span) bool {
-	return s.start >= e.offset && s.start+s.length <= e.offset+int64(len(e.body))
+	part, _ := e.extent()
+	return s.start >= part.start && s.start+s.length <= part.start+part.length
 }
 
-// size is the length of the whole representation.
-func (e *Entry) size() int64 {
-	if e.has(flagPartial) {
-		return e.total
-	}
-	return int64(len(e.body))
+// bytes returns a part of the body that the entry covers.
+func (e *Entry) bytes(s span) []byte {
+	part, _ := e.extent()
+	return e.body[s.start-part.start:][:s.length]
 }
 
 // sufficient tells whether the entry has what the request wants of its body. A
-// complete response always has; a partial one only a range within it.
+// complete response always has; a partial one only ranges within it.
 func sufficient(q *Request, e *Entry) bool {
 	if !e.has(flagPartial) {
 		return true
 	}
-	s, result := parseRange(q.Range, e.total)
-	return result == rangeOne && q.Method == http.MethodGet && e.covers(s) && rangeHolds(q.IfRange, e)
+	_, total := e.extent()
+	parts, result := parseRange(q.Range, total)
+	return result == rangeSome && q.Method == http.MethodGet && rangeHolds(q.IfRange, e) &&
+		!slices.ContainsFunc(parts, func(s span) bool { return !e.covers(s) })
 }
 
 // partial makes the head of a 206 into that of the response it is a part of, so
@@ -214,25 +217,28 @@ func partial(res *Response) (whole Response, s span, total int64, ok bool) {
 // entity tag proves them to be of one representation. RFC 9111, 3.4. The result
 // has the header of the newer one and may be complete.
 func combine(e, old *Entry) *Entry {
-	if old == nil || !old.has(flagPartial) || old.total != e.total || !strong(e.etag()) || e.etag() != old.etag() {
+	at, total := e.extent()
+	oldAt, oldTotal := old.extent()
+	if !old.has(flagPartial) || oldTotal != total || !strong(e.etag()) || e.etag() != old.etag() {
 		return e
 	}
-	a, b := old, e
-	if b.offset < a.offset {
-		a, b = b, a
+	front, back, start, next := old.body, e.body, oldAt.start, at.start
+	if next < start {
+		front, back, start, next = back, front, next, start
 	}
-	end := a.offset + int64(len(a.body))
-	if b.offset > end {
+	overlap := start + int64(len(front)) - next
+	if overlap < 0 {
 		return e
 	}
-	body := a.body
-	if overlap := end - b.offset; overlap < int64(len(b.body)) {
-		body = append(slices.Clip(slices.Clone(a.body)), b.body[overlap:]...)
+	body := front
+	if overlap < int64(len(back)) {
+		body = slices.Concat(front, back[overlap:])
 	}
 	c := e.withBody(body)
-	c.offset = a.offset
-	if int64(len(body)) == c.total {
+	c.alter(func(r *rare) { r.offset = start })
+	if int64(len(body)) == total {
 		c.flags &^= flagPartial
+		c.alter(func(r *rare) { r.offset, r.total = 0, 0 })
 	}
 	return c
 }

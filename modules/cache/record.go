@@ -7,18 +7,15 @@ import (
 
 // recordVersion is the first byte of a record in Redis; a node that meets
 // another version takes the record for absent.
-const recordVersion = 1
+const recordVersion = 2
 
 var errRecord = errors.New("not a record of this version")
 
-// record is an entry as Redis keeps it, without its body. Moments are in
+// record is a complete response as Redis keeps it, without its body. Moments are in
 // milliseconds of Redis's clock, so that nodes need not agree on the time.
 type record struct {
 	entry *Entry
 	tags  []string
-
-	// from and to are where the URI lies in the key.
-	from, to int
 
 	// stamp is a moment before the origin was asked. A purge at or after it
 	// makes the record worthless.
@@ -29,7 +26,7 @@ type record struct {
 func appendRecord(dst []byte, r *record, shift int64) []byte {
 	e := r.entry
 	dst = append(dst, recordVersion)
-	for _, n := range [...]uint64{uint64(e.status), uint64(e.flags), uint64(r.from), uint64(r.to)} {
+	for _, n := range [...]uint64{uint64(e.status), uint64(e.flags)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	for _, t := range [...]int64{e.born, e.expires, e.swr, e.sie, e.lost, e.keep} {
@@ -38,11 +35,11 @@ func appendRecord(dst []byte, r *record, shift int64) []byte {
 		}
 		dst = binary.AppendVarint(dst, t)
 	}
-	for _, n := range [...]int64{e.offset, e.total, r.stamp, int64(len(e.body))} {
+	for _, n := range [...]int64{r.stamp, int64(len(e.body))} {
 		dst = binary.AppendVarint(dst, n)
 	}
 	dst = appendString(dst, e.key)
-	dst = appendString(dst, e.own)
+	dst = appendString(dst, e.own())
 	dst = appendString(dst, e.head)
 	dst = binary.AppendUvarint(dst, uint64(len(r.tags)))
 	for _, tag := range r.tags {
@@ -66,20 +63,22 @@ func parseRecord(p, body []byte, shift int64) (*record, error) {
 	e := new(Entry)
 	r := &record{entry: e}
 	e.status, e.flags = uint16(d.uvarint()), uint16(d.uvarint())
-	r.from, r.to = int(d.uvarint()), int(d.uvarint())
 	for _, t := range [...]*int64{&e.born, &e.expires, &e.swr, &e.sie, &e.lost, &e.keep} {
 		if *t = d.varint(); *t != 0 {
 			*t -= shift
 		}
 	}
-	e.offset, e.total, r.stamp = d.varint(), d.varint(), d.varint()
+	r.stamp = d.varint()
 	size := d.varint()
-	e.key, e.own, e.head = d.string(), d.string(), d.string()
+	own := ""
+	e.key, own, e.head = d.string(), d.string(), d.string()
+	if own != "" {
+		e.alter(func(r *rare) { r.own = own })
+	}
 	for range min(d.uvarint(), maxTags) {
 		r.tags = append(r.tags, d.string())
 	}
-	if d.bad || size != int64(len(body)) || e.status < 200 || e.status > 599 ||
-		r.from < 0 || r.to < r.from || r.to > len(e.key) {
+	if d.bad || size != int64(len(body)) || e.status < 200 || e.status > 599 || e.has(flagPartial|flagAbandon) {
 		return nil, errRecord
 	}
 	if !e.adoptHead() {

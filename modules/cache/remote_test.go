@@ -4,17 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
 )
 
 // node is a site with a store of its own, as another process would have, on a
 // Redis that is shared.
-func node(t *testing.T, server *redistest.Server, n int, origin originFunc) *site {
+func node(t testing.TB, server *redistest.Server, n int, origin originFunc) *site {
 	t.Helper()
 	app := fmt.Sprintf(`{"redis":{"url":%q,"timeout":"200ms"}}`, server.URL())
 	s := newSiteWith(t, fmt.Sprintf("%s-node%d {\n ttl 1m\n}", t.Name(), n), app, origin)
@@ -27,7 +30,7 @@ func node(t *testing.T, server *redistest.Server, n int, origin originFunc) *sit
 }
 
 // eventually waits for what happens in the background.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
@@ -42,7 +45,7 @@ func (s *site) inRedis(server *redistest.Server) int {
 	return len(keys)
 }
 
-func fleet(t *testing.T, fields ...string) (*redistest.Server, *site, *site) {
+func fleet(t testing.TB, fields ...string) (*redistest.Server, *site, *site) {
 	t.Helper()
 	server := redistest.Start(t)
 	version := 0
@@ -151,4 +154,56 @@ func TestRemote_ChangesDuringAnOutageAreNotUndone(t *testing.T) {
 		a.h.store.memory.otter.InvalidateAll()
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// Softly purged, an entry stays in Redis as a stale one: it answers if the origin
+// fails, and not otherwise.
+func TestRemote_SoftPurgeKeepsTheCopyAsStale(t *testing.T) {
+	for _, purge := range []string{`{"url":"http://api.example/x","soft":true}`, `{"tag":"t","soft":true}`, `{"prefix":"http://api.example/","soft":true}`, `{"all":true,"soft":true}`} {
+		server := redistest.Start(t)
+		fail := false
+		origin := func(w http.ResponseWriter, r *http.Request) error {
+			if fail {
+				return caddyhttp.Error(http.StatusBadGateway, io.ErrUnexpectedEOF)
+			}
+			w.Header().Set("Cache-Control", "max-age=60, stale-if-error=60")
+			w.Header().Set("Cache-Tag", "t")
+			_, err := io.WriteString(w, "body")
+			return err
+		}
+		a := node(t, server, 1, origin)
+		host := "Host: api.example"
+		a.get("/warm-up", host)
+		n := a.inRedis(server)
+		a.get("/x", host)
+		eventually(t, "the entry is in Redis", func() bool { return a.inRedis(server) > n })
+		if _, err := newPart(a.h, a.app).Act(context.Background(), "purge", json.RawMessage(purge)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "Redis knows of the purge", func() bool { return !a.h.remote.outbox.pending() })
+		a.h.store.memory.otter.InvalidateAll()
+		fail = true
+		if res := a.get("/x", host); res.text != "body" || !strings.Contains(res.Header.Get("Cache-Status"), "stale-if-error") {
+			t.Errorf("%s: got %d %q, %s", purge, res.StatusCode, res.text, res.Header.Get("Cache-Status"))
+		}
+		a.h.store.memory.otter.InvalidateAll()
+		if res := a.get("/x", host, "Cache-Control: only-if-cached"); res.StatusCode != http.StatusGatewayTimeout {
+			t.Errorf("%s: what was purged softly answers with %d as if it were fresh", purge, res.StatusCode)
+		}
+	}
+}
+
+func TestRemote_NoVarySearchIsShared(t *testing.T) {
+	server, a, b := fleet(t, "Cache-Control: max-age=60", `No-Vary-Search: params=("utm")`)
+	host := "Host: api.example"
+	n := a.inRedis(server)
+	a.get("/x?id=1&utm=1", host)
+	eventually(t, "entry and list are in Redis", func() bool { return a.inRedis(server) == n+2 })
+	asked := b.asked.Load()
+	wantText(t, b.get("/x?utm=2&id=1", host), "version 0 for ")
+	b.wantAsked(asked)
+	a.do("PATCH", "/x?id=1", host)
+	eventually(t, "Redis knows of the change", func() bool { return !a.h.remote.outbox.pending() })
+	b.h.store.memory.otter.InvalidateAll()
+	wantText(t, b.get("/x?id=1&utm=3", host), "version 1 for ")
 }

@@ -16,7 +16,7 @@ import (
 // expire makes everything that is in memory older.
 func (s *site) expire(by time.Duration) {
 	for at, e := range s.h.store.memory.otter.All() {
-		if e.index != nil {
+		if e.index() != nil {
 			continue
 		}
 		c := e.withBody(e.body)
@@ -209,101 +209,6 @@ func TestValidate_AnswerOfAnotherRepresentationIsNotUsed(t *testing.T) {
 	wantText(t, s.get("/"), "response 3")
 }
 
-func TestRange(t *testing.T) {
-	s := newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
-		w.Header().Set("Cache-Control", "max-age=60")
-		w.Header().Set("Etag", `"1"`)
-		_, err := io.WriteString(w, "0123456789")
-		return err
-	})
-	s.get("/")
-	for _, tc := range []struct {
-		fields       []string
-		status       int
-		body, ranges string
-	}{
-		{[]string{"Range: bytes=0-1"}, 206, "01", "bytes 0-1/10"},
-		{[]string{"Range: bytes=8-"}, 206, "89", "bytes 8-9/10"},
-		{[]string{"Range: bytes=8-99999999999999999999"}, 206, "89", "bytes 8-9/10"},
-		{[]string{"Range: bytes=-3"}, 206, "789", "bytes 7-9/10"},
-		{[]string{"Range: bytes=-30"}, 206, "0123456789", "bytes 0-9/10"},
-		{[]string{"Range: bytes=0-1, 2-4"}, 206, "01234", "bytes 0-4/10"},
-		{[]string{"Range: bytes=0-1, 5-6"}, 200, "0123456789", ""},
-		{[]string{"Range: bytes=10-"}, 416, "", "bytes */10"},
-		{[]string{"Range: bytes=-0"}, 416, "", "bytes */10"},
-		{[]string{"Range: bytes=3-2"}, 200, "0123456789", ""},
-		{[]string{"Range: bytes=x"}, 200, "0123456789", ""},
-		{[]string{"Range: lines=1-2"}, 200, "0123456789", ""},
-		{[]string{"Range: bytes=0-1", `If-Range: "1"`}, 206, "01", "bytes 0-1/10"},
-		{[]string{"Range: bytes=0-1", `If-Range: "2"`}, 200, "0123456789", ""},
-		{[]string{"Range: bytes=0-1", `If-Range: W/"1"`}, 200, "0123456789", ""},
-		{[]string{"Range: bytes=0-1", `If-None-Match: "1"`}, 304, "", ""},
-	} {
-		a := s.get("/", tc.fields...)
-		if a.StatusCode != tc.status || a.text != tc.body || a.Header.Get("Content-Range") != tc.ranges {
-			t.Errorf("%q: got %d %q %q, want %d %q %q", tc.fields, a.StatusCode, a.text, a.Header.Get("Content-Range"),
-				tc.status, tc.body, tc.ranges)
-		}
-	}
-	s.wantAsked(1)
-}
-
-func TestRange_PartsAreStoredAndCombined(t *testing.T) {
-	const whole = "0123456789"
-	for _, tc := range []struct {
-		etag    string
-		combine bool
-	}{{`"1"`, true}, {`W/"1"`, false}, {"", false}} {
-		s := newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
-			w.Header().Set("Cache-Control", "max-age=60")
-			if tc.etag != "" {
-				w.Header().Set("Etag", tc.etag)
-			}
-			part, result := parseRange(r.Header["Range"], 10)
-			if result != rangeOne {
-				_, err := io.WriteString(w, whole)
-				return err
-			}
-			w.Header().Set("Content-Range", contentRange(part, 10))
-			w.WriteHeader(206)
-			_, err := io.WriteString(w, whole[part.start:part.start+part.length])
-			return err
-		})
-		s.get("/", "Range: bytes=0-4")
-		wantText(t, s.get("/", "Range: bytes=1-2"), "12")
-		s.wantAsked(1)
-		if a := s.get("/", "Range: bytes=1-2", `If-Range: "other"`); a.StatusCode == 200 && a.text != whole {
-			t.Errorf("If-Range that does not hold: got 200 %q", a.text)
-		}
-		asked := s.asked.Load()
-		s.get("/", "Range: bytes=5-9")
-		a := s.get("/")
-		wantText(t, a, whole)
-		want := asked + 2
-		if tc.combine {
-			want = asked + 1
-		}
-		s.wantAsked(want)
-	}
-}
-
-func TestRange_PartsThatLieAreNotStored(t *testing.T) {
-	for _, lie := range []string{"bytes 0-4/10", "bytes 0-1/1", "bytes 0-0/2", "bytes 1-2/*", "bytes 2-1/10", "", "multipart"} {
-		s := newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
-			w.Header().Set("Cache-Control", "max-age=60")
-			w.Header().Set("Etag", `"1"`)
-			w.Header().Set("Content-Range", lie)
-			w.WriteHeader(206)
-			_, err := io.WriteString(w, "01")
-			return err
-		})
-		s.get("/", "Range: bytes=0-1")
-		s.get("/", "Range: bytes=0-1")
-		s.get("/")
-		s.wantAsked(3)
-	}
-}
-
 func TestPost_AnswersGetIfItSaysSo(t *testing.T) {
 	for _, tc := range []struct {
 		location, control string
@@ -333,6 +238,42 @@ func TestPost_AnswersGetIfItSaysSo(t *testing.T) {
 		s.do("POST", "/a")
 		if n := s.asked.Load(); n < 2 {
 			t.Errorf("a POST was answered from the cache")
+		}
+	}
+}
+
+// A soft purge opens no window in which what it hit may be used.
+func TestStale_SoftPurge(t *testing.T) {
+	for _, tc := range []struct {
+		control       string
+		failing, want string
+	}{
+		{"max-age=60", "<502>", "response 2"},
+		{"max-age=60, stale-if-error=60", "response 1", "response 2"},
+		{"max-age=60, stale-while-revalidate=60", "response 1", "response 1"},
+		{"max-age=60, must-revalidate", "<502>", "response 2"},
+	} {
+		fail := false
+		var s *site
+		s = newSite(t, "{\n stale_if_disconnected off\n}", func(w http.ResponseWriter, r *http.Request) error {
+			if fail {
+				return caddyhttp.Error(http.StatusBadGateway, io.ErrUnexpectedEOF)
+			}
+			w.Header().Set("Cache-Control", tc.control)
+			return s.counted(w)
+		})
+		s.get("/a")
+		s.asked.Store(0)
+		s.get("/b")
+		s.h.purge(Purge{Kind: kindAll, Soft: true})
+		wantText(t, s.get("/b"), tc.want)
+		fail = true
+		got := s.get("/a")
+		if got.StatusCode == http.StatusBadGateway {
+			got.text = "<502>"
+		}
+		if tc.control != "max-age=60, stale-while-revalidate=60" {
+			wantText(t, got, tc.failing)
 		}
 	}
 }
