@@ -4,23 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
-
-// cpuTime is the processor time this process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // reportCPU reports processor time per operation, which a busy machine disturbs
 // less than the time on the clock.
@@ -157,48 +146,5 @@ func TestVerifier_CachedAllocatesLittle(t *testing.T) {
 	h.engine.guard.Decide(fields, "", now)
 	if n := testing.AllocsPerRun(100, func() { h.engine.guard.Decide(fields, "", now) }); n > 2 {
 		t.Errorf("a whole decision: %v allocations, want 2 (the caller and the header values)", n)
-	}
-}
-
-// TestTokenCache_MemoryIsWhatItSays fills the cache with ten times as many
-// tokens as fit and compares the heap with the bound.
-func TestTokenCache_MemoryIsWhatItSays(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a few seconds")
-	}
-	const limit = 8 << 20
-	heap := func() int64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	now := time.Now()
-	before := heap()
-	c := newTokenCache(limit)
-	var peak int64
-	for i := range 60_000 {
-		claims, err := decodeObject(fmt.Appendf(nil, `{"iss":%q,"aud":%q,"sub":"user-%d","jti":"token-%d","iat":%d,"exp":%d,"scope":"users:read users:write","role":"user","plan":"pro"}`,
-			testIssuer, testAudience, i, i, now.Unix(), now.Add(time.Hour).Unix()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := decodeClaims(claims)
-		if err != nil {
-			t.Fatal(err)
-		}
-		k := keyOf(fmt.Sprint("token", i))
-		c.put(&k, cachedToken{record: newRecord(0, r, claims)})
-		if i%10_000 == 9_999 {
-			peak = max(peak, heap()-before)
-		}
-	}
-	entries, bytes := c.usage()
-	t.Logf("%d entries, %d bytes by count, %d on the heap: %d per entry", entries, bytes, peak, peak/int64(entries))
-	if bytes > limit || peak > limit*11/10 {
-		t.Errorf("heap grew by %d, counted are %d, the limit is %d", peak, bytes, limit)
-	}
-	if peak < limit/2 {
-		t.Errorf("heap grew by %d only: the estimate wastes more than half of %d", peak, limit)
 	}
 }

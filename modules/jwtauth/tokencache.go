@@ -59,7 +59,7 @@ type slot struct {
 
 // slotCost is the memory in bytes that an entry costs beside its record: the
 // slot, its share of the index, and of the room that both have to grow.
-const slotCost = 176
+const slotCost = 152
 
 func (e *cachedToken) size() int64 { return slotCost + int64(len(e.record)) + int64(len(e.record))/8 }
 
