@@ -8,6 +8,7 @@ export GOFLAGS = -trimpath -tags=nobadger,nomysql,nopgx
 PACKAGES = ./...
 BENCH =
 FUZZ = ./modules
+LOAD =
 FUZZTIME = 20s
 
 .PHONY: help
@@ -48,9 +49,12 @@ bench: ## measure each module beside plain Caddy, then every other figure; BENCH
 	go test -run '^$$' -bench '^BenchmarkFigure' -benchtime 1x -p 1 -timeout 60m $(BENCH) ./modules/... ./backend/... ./test
 
 .PHONY: load
-load: ## the tests under traffic: reloads, a fleet that loses Redis, a dying upstream
-	sh scripts/need.sh test
-	go test -count=1 -timeout 15m -v -run 'TestReload|TestFleet|TestExample_UserServiceDies' ./test
+load: build ## the whole stack under load: seven minutes of the mix, and the cost of passwords; LOAD=-short
+	go run ./test/load $(LOAD)
+
+.PHONY: artillery
+artillery: build ## the same mix by Artillery 2.0.20, which npx fetches; LOAD=-short
+	go run ./test/load -artillery $(LOAD)
 
 .PHONY: lint
 lint: bin/golangci-lint ## golangci-lint with the house's set, gofumpt among it

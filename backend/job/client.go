@@ -23,10 +23,8 @@ const (
 	// attempts is how often a job is tried. The waits grow with the fourth power:
 	// twelve attempts span about 12 hours.
 	attempts = 12
-	// jobTimeout bounds one attempt. rescueAfter takes over a job whose process
-	// died, and so must be longer.
-	jobTimeout  = 30 * time.Second
-	rescueAfter = time.Minute
+	// Timeout is how long one attempt may take unless Workers say otherwise.
+	Timeout = 30 * time.Second
 	// Completed jobs are kept for a look, discarded ones for a decision.
 	completedFor = time.Hour
 	discardedFor = 90 * 24 * time.Hour
@@ -61,6 +59,9 @@ type Workers struct {
 	Revoker *Revoker
 	// Analyst may be nil: then events are not kept.
 	Analyst *Analyst
+	// Timeout bounds one attempt. A job whose process died is taken over after twice
+	// that. Default: the constant.
+	Timeout time.Duration
 }
 
 // New returns a client for the database of db. Without workers it can note jobs
@@ -71,9 +72,13 @@ func New(db *sql.DB, w *Workers, log *slog.Logger) (*Client, error) {
 
 // newClient is New with a number of attempts and a retry policy, nil for River's.
 func newClient(db *sql.DB, w *Workers, log *slog.Logger, attempts int, retry river.ClientRetryPolicy) (*Client, error) {
+	timeout := Timeout
+	if w != nil && w.Timeout != 0 {
+		timeout = w.Timeout
+	}
 	c := &river.Config{
 		Logger:     slog.New(warnings{log.Handler()}),
-		JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter, MaxAttempts: attempts, RetryPolicy: retry, FetchCooldown: fetchEvery,
+		JobTimeout: timeout, RescueStuckJobsAfter: 2 * timeout, MaxAttempts: attempts, RetryPolicy: retry, FetchCooldown: fetchEvery,
 		CompletedJobRetentionPeriod: completedFor, DiscardedJobRetentionPeriod: discardedFor,
 		ErrorHandler: &failures{log},
 	}

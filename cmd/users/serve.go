@@ -44,6 +44,7 @@ type serveFlags struct {
 	shutdownLimit  time.Duration
 	metrics        string
 	analytics      string
+	jobTimeout     time.Duration
 	publicURL      string
 	redisURL       string
 	gatewayAdmin   string
@@ -66,6 +67,7 @@ func serveCommand(getenv func(string) string) *cobra.Command {
 	e.duration(&f.drainDelay, "drain-delay", "USERS_DRAIN_DELAY", 0, "how long a shutdown fails /ready before it stops accepting")
 	e.duration(&f.shutdownLimit, "shutdown-timeout", "USERS_SHUTDOWN_TIMEOUT", 30*time.Second, "how long a shutdown may take before what still runs is broken off, with exit code 1")
 	e.text(&f.analytics, "analytics", "USERS_ANALYTICS", "", "folder for events, a file of JSON lines a day, or off; without one it is analytics in the data folder")
+	e.duration(&f.jobTimeout, "job-timeout", "USERS_JOB_TIMEOUT", job.Timeout, "how long one attempt of a job may take; twice that after a crash, another takes it over")
 	e.text(&f.redisURL, "redis-url", "USERS_REDIS_URL", "", "the gateways' Redis, where they hear of revoked tokens")
 	cmd.Flags().Lookup("redis-url").DefValue = "" // it may hold a password
 	e.text(&f.gatewayAdmin, "gateway-admin", "USERS_GATEWAY_ADMIN", "", "a gateway's admin API, like http://localhost:2019, that hears of revoked tokens where there is no Redis")
@@ -147,6 +149,9 @@ func (f *serveFlags) apiConfig() (api.Config, error) {
 	if f.shutdownLimit <= f.drainDelay {
 		return c, fmt.Errorf("--shutdown-timeout: must be longer than --drain-delay (%s), got %s", f.drainDelay, f.shutdownLimit)
 	}
+	if f.jobTimeout < time.Second {
+		return c, fmt.Errorf("--job-timeout: must be at least 1s, got %s", f.jobTimeout)
+	}
 	if f.keyAge != 0 && f.keyAge < time.Hour {
 		return c, fmt.Errorf("--key-age: must be 0 or at least 1h, got %s", f.keyAge)
 	}
@@ -190,7 +195,7 @@ func start(ctx context.Context, f *serveFlags, conf api.Config, sender mail.Send
 		return nil, err
 	}
 	conf.Auth = f.accounts(db, keys, conf.Log)
-	workers := &job.Workers{Mailer: &job.Mailer{DB: db, Sender: sender, Tokens: conf.Auth, PublicURL: strings.TrimSuffix(f.publicURL, "/")}}
+	workers := &job.Workers{Timeout: f.jobTimeout, Mailer: &job.Mailer{DB: db, Sender: sender, Tokens: conf.Auth, PublicURL: strings.TrimSuffix(f.publicURL, "/")}}
 	if f.analytics != "off" {
 		events, err := analytics.NewFolder(cmp.Or(f.analytics, filepath.Join(f.config.Dir, "analytics")))
 		if err != nil {

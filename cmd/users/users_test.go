@@ -89,6 +89,7 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"unknown command":      {none, []string{"start"}, `"start"`},
 		"shutdown too short":   {none, []string{"serve", "--drain-delay", "30s"}, "--shutdown-timeout"},
 		"events into a file":   {none, []string{"serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--analytics", "/dev/null/x"}, "--analytics"},
+		"job timeout":          {none, []string{"serve", "--job-timeout", "1ms"}, "1ms"},
 		"stray argument":       {none, []string{"serve", "now"}, `"now"`},
 		"password argument":    {none, []string{"admin", "create", "--email", "a@b.co", "--name", "Ada", "--data", t.TempDir()}, "--password-stdin"},
 	} {
