@@ -17,8 +17,8 @@ import (
 	"github.com/fairway-gateway/fairway/test/process"
 )
 
-// prepare runs a users command on the database of a service that is yet to start.
-func prepare(t testing.TB, dir, database string, args ...string) {
+// onData runs a users command on the database of a service that is yet to start.
+func onData(t testing.TB, dir, database string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(users(t), append(args, "--data", filepath.Join(dir, "data"), "--database-url", database)...)
 	cmd.Stdin = strings.NewReader(password + "\n")
@@ -27,13 +27,13 @@ func prepare(t testing.TB, dir, database string, args ...string) {
 	}
 }
 
-// prepared starts a service at the production cost of passwords on a database
+// startSeeded starts a service at the production cost of passwords on a database
 // with so many seeded users, whose password is password, and an admin.
-func prepared(t testing.TB, database string, seeded int) *userService {
+func startSeeded(t testing.TB, database string, seeded int) *userService {
 	t.Helper()
 	dir := t.TempDir()
-	prepare(t, dir, database, "seed", fmt.Sprint(seeded), "--password-stdin")
-	prepare(t, dir, database, "admin", "create", "--email", "root@example.com", "--name", "Root", "--password-stdin")
+	onData(t, dir, database, "seed", fmt.Sprint(seeded), "--password-stdin")
+	onData(t, dir, database, "admin", "create", "--email", "root@example.com", "--name", "Root", "--password-stdin")
 	u := &userService{t: t, addr: process.FreeAddr()}
 	u.spec = process.Spec{
 		Name: "users", Path: users(t), Dir: dir,
@@ -43,8 +43,8 @@ func prepared(t testing.TB, database string, seeded int) *userService {
 	return u
 }
 
-// logIn returns the access token of somebody.
-func logIn(t testing.TB, u *userService, email string) string {
+// accessToken returns the access token of somebody.
+func accessToken(t testing.TB, u *userService, email string) string {
 	t.Helper()
 	var login struct {
 		Token string `json:"access_token"`
@@ -62,13 +62,13 @@ func BenchmarkFigure_UsersExport(b *testing.B) {
 	}
 	for name, url := range map[string]string{"sqlite": "", "postgres": pgtest.Database(b)} {
 		b.Run(name, func(b *testing.B) {
-			u := prepared(b, url, n)
-			token := logIn(b, u, "root@example.com")
+			u := startSeeded(b, url, n)
+			token := accessToken(b, u, "root@example.com")
 			u.Kill() // hashing took memory that exporting does not
 			u.restart()
 			for _, format := range []string{"csv", "ndjson"} {
-				before := peak(b, u)
-				rows, first, whole := download(b, u, token, format)
+				before := peakOf(b, u)
+				rows, first, whole := downloadExport(b, u, token, format)
 				want := n + 1
 				if format == "csv" {
 					want++ // the head line
@@ -77,7 +77,7 @@ func BenchmarkFigure_UsersExport(b *testing.B) {
 					b.Errorf("%s: %d lines, want %d", format, rows, want)
 				}
 				b.Logf("%s %s: %d users in %.1f s; peak RSS %.1f MiB (%.1f before; target 64), first byte after %s (target 100ms)",
-					name, format, n+1, whole.Seconds(), mib(peak(b, u)), mib(before), first.Round(100*time.Microsecond))
+					name, format, n+1, whole.Seconds(), mib(peakOf(b, u)), mib(before), first.Round(100*time.Microsecond))
 			}
 		})
 	}
@@ -85,7 +85,7 @@ func BenchmarkFigure_UsersExport(b *testing.B) {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-func peak(t testing.TB, u *userService) int64 {
+func peakOf(t testing.TB, u *userService) int64 {
 	t.Helper()
 	n, err := u.PeakRSS()
 	if err != nil {
@@ -94,8 +94,8 @@ func peak(t testing.TB, u *userService) int64 {
 	return n
 }
 
-// download reads an export and counts its lines.
-func download(t testing.TB, u *userService, token, format string) (lines int, first, whole time.Duration) {
+// downloadExport reads an export and counts its lines.
+func downloadExport(t testing.TB, u *userService, token, format string) (lines int, first, whole time.Duration) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+u.addr+"/api/users/export?format="+format, http.NoBody)
 	if err != nil {
@@ -135,9 +135,9 @@ func BenchmarkFigure_UsersLoginStorm(b *testing.B) {
 	}
 	for name, url := range map[string]string{"sqlite": "", "postgres": pgtest.Database(b)} {
 		b.Run(name, func(b *testing.B) {
-			u := prepared(b, url, clients)
-			token := logIn(b, u, "root@example.com")
-			emails := addresses(b, u, token)
+			u := startSeeded(b, url, clients)
+			token := accessToken(b, u, "root@example.com")
+			emails := seededAddresses(b, u, token)
 			idle := readFor(b, u, token, lasting)
 			statuses := map[int]int{}
 			var mu sync.Mutex
@@ -159,7 +159,7 @@ func BenchmarkFigure_UsersLoginStorm(b *testing.B) {
 			busy := readFor(b, u, token, lasting)
 			storm.Wait()
 			b.Logf("%s: GET p99 %s idle (%d reads), %s in a storm of %d clients (%d reads): %.1fx (target 10x); peak RSS %.0f MiB (target 200); logins by status %v in %s",
-				name, p99(idle), len(idle), p99(busy), clients, len(busy), float64(p99(busy))/float64(p99(idle)), mib(peak(b, u)), statuses, lasting)
+				name, p99(idle), len(idle), p99(busy), clients, len(busy), float64(p99(busy))/float64(p99(idle)), mib(peakOf(b, u)), statuses, lasting)
 			for status := range statuses {
 				if status != http.StatusOK && status != http.StatusServiceUnavailable {
 					b.Errorf("a login was answered %d", status)
@@ -169,8 +169,8 @@ func BenchmarkFigure_UsersLoginStorm(b *testing.B) {
 	}
 }
 
-// addresses are those of the seeded users.
-func addresses(t testing.TB, u *userService, token string) (emails []string) {
+// seededAddresses are those of the seeded users.
+func seededAddresses(t testing.TB, u *userService, token string) (emails []string) {
 	t.Helper()
 	var list struct {
 		Users []struct{ Email, Role string }
