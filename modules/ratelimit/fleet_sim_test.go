@@ -2,7 +2,9 @@ package ratelimit
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -188,6 +190,34 @@ func newWorld(t *rapid.T, server *miniredis.Miniredis, client redis.Cmdable) *wo
 	return w
 }
 
+// many makes rapid.Check try so many random cases of so many steps, with a seed
+// of its own that is printed: -rapid.seed repeats a run. A -rapid.checks on the
+// command line stands.
+func many(t *testing.T, checks, steps int) {
+	t.Helper()
+	if testing.Short() {
+		checks /= 10
+	}
+	for name, value := range map[string]string{
+		"rapid.checks": fmt.Sprint(checks), "rapid.steps": fmt.Sprint(steps), "rapid.seed": fmt.Sprint(rand.Uint64()>>1 + 1),
+	} {
+		given := false
+		flag.Visit(func(f *flag.Flag) { given = given || f.Name == name && !setByMany[name] })
+		if !given {
+			setByMany[name] = true
+			old := flag.Lookup(name).Value.String()
+			if err := flag.Set(name, value); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = flag.Set(name, old) })
+		}
+	}
+	t.Logf("seed %s, %s schedules of %s steps on average", flag.Lookup("rapid.seed").Value, flag.Lookup("rapid.checks").Value, flag.Lookup("rapid.steps").Value)
+}
+
+// setByMany are the flags that were not given on the command line.
+var setByMany = make(map[string]bool)
+
 // TestFleet_NeverOverAdmits replays random schedules: many nodes, clocks that
 // drift and stand still, calls that overtake each other, lost requests and
 // replies, crashes, refunds, an operator's reset of nothing. Leases must hold
@@ -196,6 +226,7 @@ func TestFleet_NeverOverAdmits(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { client.Close() })
+	many(t, 3000, 100)
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, server, client)
 		width := w.set.minWidth

@@ -210,7 +210,7 @@ func (h *Handler) open(z *Zone, s *settings, app *gateway.App) error {
 	}
 	z.pooled = pooled
 	z.limiter = &limiter{
-		state: v.(*state), lease: s.lease, ban: s.ban, outage: s.outage, fleet: h.fleet, clock: timeNow,
+		state: v.(*state), lease: s.lease, ban: s.ban, outage: s.outage, fleet: h.fleet, clock: timeNow, mono: monoNow,
 	}
 	if h.redis != nil {
 		z.limiter.backend = newRedisBackend(h.redis, z.name, app.NodeID())

@@ -29,10 +29,16 @@ type node struct {
 // newNode loads a config as Caddy does, with Redis if url is not empty.
 func newNode(t testing.TB, url string) *node {
 	t.Helper()
-	apps := caddy.ModuleMap{"fairway": json.RawMessage(`{}`)}
-	if url != "" {
-		apps["fairway"] = json.RawMessage(fmt.Sprintf(`{"redis":{"url":%q,"timeout":"500ms"}}`, url))
+	if url == "" {
+		return newNodeWith(t, `{}`)
 	}
+	return newNodeWith(t, fmt.Sprintf(`{"redis":{"url":%q,"timeout":"500ms"}}`, url))
+}
+
+// newNodeWith is newNode with any config of the fairway app.
+func newNodeWith(t testing.TB, app string) *node {
+	t.Helper()
+	apps := caddy.ModuleMap{"fairway": json.RawMessage(app)}
 	base, err := caddy.ProvisionContext(&caddy.Config{
 		Admin:   &caddy.AdminConfig{Disabled: true},
 		AppsRaw: apps,

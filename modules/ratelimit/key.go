@@ -24,9 +24,19 @@ func (k Key) under(p *policy) Key {
 	return Key{k.hi, k.lo ^ uint64(p.id)*0x9e3779b97f4a7c15}
 }
 
-// sharedName is the same key's name in Redis, equal on all nodes: 128 bits of
+// id is what a shard knows the key by. It is never zero.
+func (k Key) id() uint64 { return max(k.lo, 1) }
+
+// keyName is the same key's name in Redis, equal on all nodes: 128 bits of
 // SHA-256, because there attackers know the function.
-func sharedName(text string) string {
+type keyName [16]byte
+
+func nameOf(text string) keyName {
 	sum := sha256.Sum256([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return keyName(sum[:16])
 }
+
+func (n keyName) String() string { return base64.RawURLEncoding.EncodeToString(n[:]) }
+
+// sharedName is the name as it stands in Redis.
+func sharedName(text string) string { return nameOf(text).String() }

@@ -75,27 +75,22 @@ func (m *memory) take(a *ask, now int64) decision {
 	if a.set.gcra {
 		return m.takeSmooth(s, a, now)
 	}
-	var (
-		found [maxPolicies]uint32
-		d     = decision{ok: true, remaining: ^uint32(0)}
-	)
+	places, full, ok := m.open(s, a, now)
+	if !ok {
+		return full
+	}
+	d := decision{ok: true, remaining: ^uint32(0)}
 	for i := range a.set.policies {
-		p := &a.set.policies[i]
-		n, ok := m.open(s, a, p, now)
-		if !ok {
-			return decision{full: true, policy: uint8(i), wait: p.width}
-		}
-		found[i] = n
-		r := s.record(n, m.table.ring)
-		r.advance(now / p.width)
+		r := s.record(places[i], m.table.ring)
+		r.advance(now / a.set.policies[i].width)
 		m.judge(r, a, i, now, &d)
 	}
 	if !d.ok {
 		return d
 	}
 	for i := range a.set.policies {
-		r := s.record(found[i], m.table.ring)
-		r.charge(&a.set.policies[i], a.cost)
+		r := s.record(places[i], m.table.ring)
+		r.charge(a.cost)
 		d.slots[i] = r.slot
 	}
 	return d
@@ -129,12 +124,27 @@ func (a *ask) limit(p *policy) uint32 {
 	return max(p.limit/a.share, 1)
 }
 
-func (m *memory) open(s *shard, a *ask, p *policy, now int64) (uint32, bool) {
-	k := a.key.under(p)
-	if n, ok := s.find(k); ok {
-		return n, true
+// open finds the places of a key's records under all policies and makes those
+// that are missing. If there is no room, it returns the decision to refuse.
+func (m *memory) open(s *shard, a *ask, now int64) (places [maxPolicies]int, full decision, ok bool) {
+	missing := false
+	for i := range a.set.policies {
+		places[i] = s.find(a.key.under(&a.set.policies[i]))
+		missing = missing || places[i] < 0
 	}
-	return m.table.insert(s, k, p, now, a.bounds.perShard(), a.bounds.evict)
+	if !missing {
+		return places, full, true
+	}
+	for i := range a.set.policies {
+		p := &a.set.policies[i]
+		if places[i] < 0 && !m.table.insert(s, a, p, now) {
+			return places, decision{full: true, policy: uint8(i), wait: p.width}, false
+		}
+	}
+	for i := range a.set.policies { // an insertion may have moved them
+		places[i] = s.find(a.key.under(&a.set.policies[i]))
+	}
+	return places, full, true
 }
 
 // force counts events that were admitted elsewhere, whatever the limit, and
@@ -143,19 +153,18 @@ func (m *memory) force(a *ask, cost uint32, now int64) (slots [maxPolicies]int64
 	s := m.table.shard(a.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	places, _, ok := m.open(s, a, now)
+	if !ok {
+		return slots
+	}
 	for i := range a.set.policies {
-		p := &a.set.policies[i]
-		n, ok := m.open(s, a, p, now)
-		if !ok {
-			continue
-		}
-		r := s.record(n, m.table.ring)
+		p, r := &a.set.policies[i], s.record(places[i], m.table.ring)
 		if a.set.gcra {
-			r.expiry = max(r.expiry, now) + p.interval()*int64(cost)
+			r.since = max(r.since, now) + p.interval()*int64(cost)
 			continue
 		}
 		r.advance(now / p.width)
-		r.charge(p, cost)
+		r.charge(cost)
 		slots[i] = r.slot
 	}
 	return slots
@@ -168,13 +177,13 @@ func (m *memory) refund(k Key, set *policySet, slots [maxPolicies]int64, cost ui
 	defer s.mu.Unlock()
 	for i := range set.policies {
 		p := &set.policies[i]
-		n, ok := s.find(k.under(p))
-		if !ok {
+		n := s.find(k.under(p))
+		if n < 0 {
 			continue
 		}
 		r := s.record(n, m.table.ring)
 		if set.gcra {
-			r.expiry -= p.interval() * int64(cost)
+			r.since -= p.interval() * int64(cost)
 			continue
 		}
 		r.refund(slots[i], cost)
@@ -188,14 +197,14 @@ func (m *memory) counted(k Key, set *policySet, now int64) (sums [maxPolicies]ui
 	defer s.mu.Unlock()
 	for i := range set.policies {
 		p := &set.policies[i]
-		n, ok := s.find(k.under(p))
-		if !ok {
+		n := s.find(k.under(p))
+		if n < 0 {
 			continue
 		}
 		known = true
 		r := s.record(n, m.table.ring)
 		if set.gcra {
-			sums[i] = smoothCount(p, r.expiry, now)
+			sums[i] = smoothCount(p, r.since, now)
 			continue
 		}
 		r.advance(now / p.width)
@@ -210,14 +219,13 @@ func (m *memory) reset(k Key, set *policySet) (known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range set.policies {
-		n, ok := s.find(k.under(&set.policies[i]))
-		if !ok {
+		n := s.find(k.under(&set.policies[i]))
+		if n < 0 {
 			continue
 		}
 		known = true
 		r := s.record(n, m.table.ring)
-		clear(r.ring)
-		r.sum, r.expiry = 0, 0
+		r.clear()
 	}
 	return known
 }

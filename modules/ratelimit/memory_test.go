@@ -230,6 +230,7 @@ func TestMemory_SweepForgetsOnlyTheExpired(t *testing.T) {
 // The exact oracle: every admission with its time; no window may hold more than
 // the limit. All of sliding, its evictions and refunds are driven at random.
 func TestMemory_NeverOverAdmits(t *testing.T) {
+	many(t, 3000, 30)
 	rapid.Check(t, func(t *rapid.T) {
 		slots := rapid.IntRange(1, 24).Draw(t, "slots")
 		limit := rapid.IntRange(0, 20).Draw(t, "limit")

@@ -76,7 +76,7 @@ func (b *redisBackend) charge(ctx context.Context, c *call) (*reply, error) {
 	if c.set.gcra {
 		script = gcraScript
 	}
-	keys, args := b.keys(c.name, c.set), b.args(c)
+	keys, args := b.keys(c.name.String(), c.set), b.args(c)
 	var values []int64
 	err := b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) (err error) {
 		values, err = script.Run(ctx, r, keys, args...).Int64Slice()

@@ -32,11 +32,11 @@ func TestScript_RefundsCountOnce(t *testing.T) {
 	other := newRedisBackend(b.redis, "z", "b")
 	set := testSet(t, 1, false, "10/1h")
 	take := func(b *redisBackend, n uint32) *reply {
-		return mustCharge(t, b, call{name: "k", set: set, cost: n, want: n, share: 1, total: -1})
+		return mustCharge(t, b, call{name: nameOf("k"), set: set, cost: n, want: n, share: 1, total: -1})
 	}
 	first := take(b, 4)
 	take(other, 6)
-	back := call{name: "k", set: set, share: 1, total: 4, seq: 7, refunds: []refund{{&issue{slots: first.slots, at: first.now}, 2}}}
+	back := call{name: nameOf("k"), set: set, share: 1, total: 4, seq: 7, refunds: []refund{{&issue{slots: first.slots, at: first.now}, 2}}}
 	if r := mustCharge(t, b, back); r.remaining != 2 {
 		t.Fatalf("after a refund of 2: %d remaining, want 2", r.remaining)
 	}
@@ -57,13 +57,13 @@ func TestScript_RefundsCountOnce(t *testing.T) {
 func TestScript_RefundsAreVoidAfterALoss(t *testing.T) {
 	b, server := script(t, "a")
 	set := testSet(t, 1, false, "10/1h")
-	first := mustCharge(t, b, call{name: "k", set: set, cost: 4, want: 4, share: 1, total: -1})
+	first := mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 4, want: 4, share: 1, total: -1})
 	server.Client().FlushAll(t.Context())
 	other := newRedisBackend(b.redis, "z", "b")
-	mustCharge(t, other, call{name: "k", set: set, cost: 10, want: 10, share: 1, total: -1})
+	mustCharge(t, other, call{name: nameOf("k"), set: set, cost: 10, want: 10, share: 1, total: -1})
 	for i, again := range []bool{false, true} {
 		back := call{
-			name: "k", set: set, share: 1, total: 4, seq: int64(7 + i), again: again,
+			name: nameOf("k"), set: set, share: 1, total: 4, seq: int64(7 + i), again: again,
 			refunds: []refund{{&issue{slots: first.slots, at: first.now}, 4}},
 		}
 		if r := mustCharge(t, b, back); r.remaining != 0 {
@@ -76,14 +76,14 @@ func TestScript_RestoresWhatRedisLost(t *testing.T) {
 	for _, gcra := range []bool{false, true} {
 		b, server := script(t, "a")
 		set := testSet(t, 12, gcra, "10/1h")
-		first := mustCharge(t, b, call{name: "k", set: set, cost: 6, want: 6, share: 1, total: -1})
+		first := mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 6, want: 6, share: 1, total: -1})
 		server.Client().FlushAll(t.Context())
 		own := [maxPolicies]uint32{6}
-		r := mustCharge(t, b, call{name: "k", set: set, cost: 5, want: 5, share: 1, total: first.total, own: own})
+		r := mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 5, want: 5, share: 1, total: first.total, own: own})
 		if r.granted != 0 || r.remaining != 4 {
 			t.Errorf("gcra=%t: after a loss: granted %d, %d remaining, want none of 5 and 4 remaining", gcra, r.granted, r.remaining)
 		}
-		if r = mustCharge(t, b, call{name: "k", set: set, cost: 4, want: 4, share: 1, total: r.total, own: own}); r.granted != 4 {
+		if r = mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 4, want: 4, share: 1, total: r.total, own: own}); r.granted != 4 {
 			t.Errorf("gcra=%t: the rest of 4 was not granted: %+v", gcra, r)
 		}
 	}
@@ -92,15 +92,15 @@ func TestScript_RestoresWhatRedisLost(t *testing.T) {
 func TestScript_KeysExpire(t *testing.T) {
 	b, server := script(t, "a")
 	set := testSet(t, 12, false, "10/1m", "100/1h")
-	mustCharge(t, b, call{name: "k", set: set, cost: 1, want: 1, share: 1, total: -1})
+	mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 1, want: 1, share: 1, total: -1})
 	client := server.Client()
 	for i, least := range []time.Duration{time.Minute, time.Hour} {
-		ttl := client.PTTL(t.Context(), b.keys("k", set)[i]).Val()
+		ttl := client.PTTL(t.Context(), b.keys(sharedName("k"), set)[i]).Val()
 		if slot := least / 12; ttl < least+slot || ttl > least+3*slot {
 			t.Errorf("policy %d lives for %s, want a window and a slot or a little more", i, ttl)
 		}
 	}
-	if used := client.MemoryUsage(t.Context(), b.keys("k", set)[0]).Val(); used > 400 {
+	if used := client.MemoryUsage(t.Context(), b.keys(sharedName("k"), set)[0]).Val(); used > 400 {
 		t.Errorf("a key costs %d bytes in Redis", used)
 	}
 }

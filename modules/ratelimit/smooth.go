@@ -5,28 +5,25 @@ package ratelimit
 // window. It spreads events evenly and needs one number per key, but admits up
 // to twice the limit in a window that begins with a burst: the burst, and what
 // flows back meanwhile. The number is the theoretical arrival time, in
-// head.expiry.
+// head.since.
 
 // takeSmooth is take under gcra. The caller holds the shard's lock.
 func (m *memory) takeSmooth(s *shard, a *ask, now int64) decision {
-	var found [maxPolicies]uint32
+	places, full, ok := m.open(s, a, now)
+	if !ok {
+		return full
+	}
 	d := decision{ok: true, remaining: ^uint32(0)}
 	for i := range a.set.policies {
-		p := &a.set.policies[i]
-		n, ok := m.open(s, a, p, now)
-		if !ok {
-			return decision{full: true, policy: uint8(i), wait: p.width}
-		}
-		found[i] = n
-		judgeSmooth(p, a, i, s.heads[n].expiry, now, &d)
+		judgeSmooth(&a.set.policies[i], a, i, s.heads[places[i]].since, now, &d)
 	}
 	if !d.ok {
 		return d
 	}
 	for i := range a.set.policies {
-		h := &s.heads[found[i]]
+		h := &s.heads[places[i]]
 		d.slots[i] = now
-		h.expiry = max(h.expiry, now) + a.interval(&a.set.policies[i])*int64(a.cost)
+		h.since = max(h.since, now) + a.interval(&a.set.policies[i])*int64(a.cost)
 	}
 	return d
 }

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 )
@@ -9,17 +10,18 @@ const (
 	shardBits = 6
 	shards    = 1 << shardBits
 
-	// evictionSample is how many records are compared when one must go.
-	evictionSample = 8
+	// A shard has at least densest places per record, so that searches are
+	// short, and at most sparsest after it grew. A record of 12 slots thus costs
+	// 176 to 264 bytes.
+	densest, sparsest = 2, 3
 
-	// carriers is the number of shared records per shard and policy in which
-	// evicted ones live on.
-	carriers = 64
+	minPlaces = 16
 )
 
-// table holds the records of a zone: an open-addressing index into flat slices,
-// without a pointer per key, so that a million keys cost the garbage collector
-// nothing. It may be used by many goroutines.
+// table holds the records of a zone by open addressing with linear probing. The
+// heads lie in the places themselves: a decision about a key that is in no cache
+// waits for memory once, and a million keys cost the garbage collector nothing.
+// It may be used by many goroutines.
 type table struct {
 	shards [shards]shard
 	ring   int // length of a record's ring; zero under gcra
@@ -32,193 +34,196 @@ func newTable(ring int) *table { return &table{ring: ring} }
 
 // shard is one lock's share of a table.
 type shard struct {
-	mu    sync.Mutex
-	index []uint64 // see entry
-	heads []head
-	rings []uint32
-	free  []uint32
-	hand  int // where eviction looks next
+	mu   sync.Mutex
+	used int
+	hand int // where eviction looks next
+	rows
 
-	// The shared records of evicted keys, by policy id.
-	carried map[uint32]*carrier
+	kinds map[uint32]*kind // by policy id
 
-	_ [40]byte // keeps neighbours' locks off this cache line
+	_ [64]byte // keeps neighbours' locks off this cache line
 }
 
-type carrier struct {
-	heads [carriers]head
-	rings []uint32
+// rows are places for records, as one slice for each part of them.
+type rows struct {
+	heads    []head
+	policies []uint32 // ids
+	rings    []uint32
+}
+
+func newRows(places, ring int) rows {
+	return rows{make([]head, places), make([]uint32, places), make([]uint32, places*ring)}
+}
+
+// record is the view of a place. It holds until the next insertion or removal.
+func (w *rows) record(i, ring int) record {
+	o := i * ring
+	return record{&w.heads[i], w.rings[o : o+ring : o+ring]}
+}
+
+// move copies the record of another place.
+func (w *rows) move(to int, from *rows, i, ring int) {
+	w.heads[to], w.policies[to] = from.heads[i], from.policies[i]
+	copy(w.rings[to*ring:(to+1)*ring], from.rings[i*ring:])
+}
+
+// kind is what the records of one policy have in common.
+type kind struct {
+	width   int64
+	carried *rows // see carry; nil as long as no record had to go
 }
 
 func (t *table) shard(k Key) *shard { return &t.shards[k.hi>>(64-shardBits)] }
 
-func (s *shard) record(i uint32, ring int) record {
-	o := int(i) * ring
-	return record{&s.heads[i], s.rings[o : o+ring : o+ring]}
+// find returns the place of a key's record, or -1.
+func (s *shard) find(k Key) int {
+	if s.used == 0 {
+		return -1
+	}
+	id := k.id()
+	i := s.home(id)
+	for {
+		// Both are read before either is compared, so that the memory that holds
+		// them is waited for once. Three of four keys are in the first place.
+		next := s.after(i)
+		first, second := s.heads[i].key, s.heads[next].key
+		switch {
+		case first == id:
+			return i
+		case first == 0:
+			return -1
+		case second == id:
+			return next
+		case second == 0:
+			return -1
+		}
+		i = s.after(next)
+	}
 }
 
-// find returns the number of a key's record.
-func (s *shard) find(k Key) (uint32, bool) {
-	if len(s.index) == 0 {
-		return 0, false
-	}
-	mask := uint64(len(s.index) - 1)
-	for at := k.lo & mask; ; at = (at + 1) & mask {
-		e := s.index[at]
-		if e == 0 {
-			return 0, false
-		}
-		// Only a record with the same tag is worth the walk to its memory.
-		if e>>32 == k.lo>>32 && s.heads[recordOf(e)].key == k {
-			return recordOf(e), true
-		}
-	}
+// home is where the search for a key begins.
+func (w *rows) home(id uint64) int {
+	hi, _ := bits.Mul64(id, uint64(len(w.heads)))
+	return int(hi)
 }
 
-// entry is what the index says of a record: part of its key's hash, and its
-// number plus one. Zero is a vacant place.
-func entry(k Key, n uint32) uint64 { return k.lo>>32<<32 | uint64(n+1) }
-
-func recordOf(e uint64) uint32 { return uint32(e) - 1 }
-
-// insert makes a record for a key that has none. With the table full it reuses
-// an expired record, or evicts one if evict is set; else it returns false.
-func (t *table) insert(s *shard, k Key, p *policy, now int64, room int, evict bool) (uint32, bool) {
-	i, ok := t.vacant(s, now, room, evict)
-	if !ok {
-		t.refused.Add(1)
-		return 0, false
+func (w *rows) after(i int) int {
+	if i++; i == len(w.heads) {
+		return 0
 	}
+	return i
+}
+
+// vacant is the first place from a key's home on that no record has.
+func (w *rows) vacant(id uint64) int {
+	i := w.home(id)
+	for w.heads[i].key != 0 {
+		i = w.after(i)
+	}
+	return i
+}
+
+// insert makes a record for a key that has none. With the shard full it takes
+// the place of an expired record, or evicts another key's if the asker's bounds
+// say so; else it returns false. Places that were found before may have moved.
+func (t *table) insert(s *shard, a *ask, p *policy, now int64) bool {
+	if room := a.bounds.perShard(); s.used >= room {
+		if !t.makeRoom(s, a, now) {
+			t.refused.Add(1)
+			return false
+		}
+	} else if (s.used+1)*densest > len(s.heads) {
+		t.resize(s, max(min((s.used+1)*sparsest, room*densest), minPlaces))
+	}
+	id := a.key.under(p).id()
+	i := s.vacant(id)
+	s.heads[i] = head{key: id, slot: now / p.width}
+	s.policies[i] = p.id
+	s.used++
 	r := s.record(i, t.ring)
-	*r.head = head{key: k, slot: now / p.width, policy: p.id}
 	clear(r.ring)
-	if c := s.carried[p.id]; c != nil {
-		r.absorb(c.record(k, t.ring))
+	switch k := s.kinds[p.id]; {
+	case k == nil && s.kinds == nil:
+		s.kinds = map[uint32]*kind{p.id: {width: p.width}}
+	case k == nil:
+		s.kinds[p.id] = &kind{width: p.width}
+	case k.carried != nil:
+		r.absorb(k.carried.shared(id, t.ring))
 	}
-	s.link(i)
-	return i, true
+	return true
 }
 
-// vacant finds a place for one more record.
-func (t *table) vacant(s *shard, now int64, room int, evict bool) (uint32, bool) {
-	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		return i, true
-	}
-	if len(s.heads) < room {
-		s.heads = append(s.heads, head{})
-		s.rings = append(s.rings, make([]uint32, t.ring)...)
-		if len(s.heads)*4 > len(s.index)*3 {
-			s.grow()
-		}
-		return uint32(len(s.heads) - 1), true
-	}
-	return t.victim(s, now, evict)
-}
-
-// victim unlinks an expired record or, if it may evict, the one with the least
-// to remember among a few; what that one counted is carried on.
-func (t *table) victim(s *shard, now int64, evict bool) (uint32, bool) {
-	best := -1
-	for range evictionSample {
-		if s.hand++; s.hand >= len(s.heads) {
-			s.hand = 0
-		}
-		h := &s.heads[s.hand]
-		if h.expiry <= now {
-			s.unlink(uint32(s.hand))
-			return uint32(s.hand), true
-		}
-		if best < 0 || h.sum < s.heads[best].sum {
-			best = s.hand
+// resize moves the records to as many places.
+func (t *table) resize(s *shard, places int) {
+	old := s.rows
+	s.rows, s.hand = newRows(places, t.ring), 0
+	for i := range old.heads {
+		if id := old.heads[i].key; id != 0 {
+			s.move(s.vacant(id), &old, i, t.ring)
 		}
 	}
-	if !evict {
-		return 0, false
-	}
-	t.carry(s, s.record(uint32(best), t.ring))
-	s.unlink(uint32(best))
-	t.evicted.Add(1)
-	return uint32(best), true
 }
 
-func (t *table) carry(s *shard, r record) {
-	c := s.carried[r.policy]
-	if c == nil {
-		if s.carried == nil {
-			s.carried = make(map[uint32]*carrier)
-		}
-		c = &carrier{rings: make([]uint32, carriers*t.ring)}
-		s.carried[r.policy] = c
-	}
-	c.record(r.key, t.ring).absorb(r)
-}
-
-func (c *carrier) record(k Key, ring int) record {
-	i := int(k.hi>>(64-shardBits-6)) % carriers
-	o := i * ring
-	return record{&c.heads[i], c.rings[o : o+ring : o+ring]}
-}
-
-// grow doubles the index.
-func (s *shard) grow() {
-	s.index = make([]uint64, max(2*len(s.index), 16))
-	for i := range s.heads[:len(s.heads)-1] {
-		s.link(uint32(i))
-	}
-}
-
-func (s *shard) link(i uint32) {
-	mask := uint64(len(s.index) - 1)
-	at := s.heads[i].key.lo & mask
-	for s.index[at] != 0 {
-		at = (at + 1) & mask
-	}
-	s.index[at] = entry(s.heads[i].key, i)
-}
-
-// unlink takes a record out of the index and moves up those behind it, so that
-// searches need no tombstones.
-func (s *shard) unlink(i uint32) {
-	mask := uint64(len(s.index) - 1)
-	at := s.heads[i].key.lo & mask
-	for recordOf(s.index[at]) != i {
-		at = (at + 1) & mask
-	}
-	for next := (at + 1) & mask; s.index[next] != 0; next = (next + 1) & mask {
-		home := s.heads[recordOf(s.index[next])].key.lo & mask
-		if (next-home)&mask >= (next-at)&mask {
-			s.index[at] = s.index[next]
-			at = next
+// remove vacates a place and moves up those behind it, so that searches need no
+// tombstones.
+func (t *table) remove(s *shard, i int) {
+	for next := s.after(i); s.heads[next].key != 0; next = s.after(next) {
+		if s.distance(s.home(s.heads[next].key), next) >= s.distance(i, next) {
+			s.move(i, &s.rows, next, t.ring)
+			i = next
 		}
 	}
-	s.index[at] = 0
+	s.heads[i] = head{}
+	s.used--
 }
 
-// sweep gives the places of expired records back for reuse.
+func (w *rows) distance(from, to int) int {
+	if from > to {
+		return to + len(w.heads) - from
+	}
+	return to - from
+}
+
+// expiry is when a record has nothing more to remember.
+func (t *table) expiry(s *shard, i int) int64 {
+	h := &s.heads[i]
+	switch {
+	case t.ring == 0:
+		return h.since
+	case h.sum == 0:
+		return 0
+	}
+	return (h.slot + int64(t.ring)) * s.kinds[s.policies[i]].width
+}
+
+// sweep removes expired records and gives back memory that is no longer needed.
 func (t *table) sweep(now int64) {
 	for n := range t.shards {
 		s := &t.shards[n]
 		s.mu.Lock()
-		s.sweep(now)
+		t.sweepShard(s, now)
 		s.mu.Unlock()
 	}
 }
 
-func (s *shard) sweep(now int64) {
-	vacant := make([]bool, len(s.heads))
-	for _, i := range s.free {
-		vacant[i] = true
+func (t *table) sweepShard(s *shard, now int64) {
+	for i := 0; i < len(s.heads); {
+		if s.heads[i].key != 0 && t.expiry(s, i) <= now {
+			t.remove(s, i) // another may have moved up
+			continue
+		}
+		i++
 	}
-	for i := range s.heads {
-		if !vacant[i] && s.heads[i].expiry <= now {
-			s.unlink(uint32(i))
-			s.free = append(s.free, uint32(i))
+	for _, k := range s.kinds {
+		if k.carried != nil && k.carried.expired(k.width, t.ring, now) {
+			k.carried = nil
 		}
 	}
-	if len(s.free) == len(s.heads) { // a shard at rest returns its memory
-		s.index, s.heads, s.rings, s.free, s.hand = nil, nil, nil, nil, 0
+	switch {
+	case s.used == 0:
+		s.rows, s.hand = rows{}, 0
+	case len(s.heads) > 2*minPlaces && s.used*2*sparsest < len(s.heads):
+		t.resize(s, max(s.used*sparsest, minPlaces))
 	}
 }
 
@@ -228,7 +233,7 @@ func (t *table) size() int {
 	for n := range t.shards {
 		s := &t.shards[n]
 		s.mu.Lock()
-		total += len(s.heads) - len(s.free)
+		total += s.used
 		s.mu.Unlock()
 	}
 	return total

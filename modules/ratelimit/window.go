@@ -7,36 +7,44 @@ package ratelimit
 // such interval ever holds more than the limit; the price is that a saturated
 // key gets S/(S+1) of it, 92% with 12 slots and 98% with 60.
 
-// record is the view of one policy's counts for one key: the ring holds the
-// counts of the last S+1 slots, the one of slot i at i mod (S+1). It is not safe
-// for concurrent use; the shard holds the lock.
+// record is the view of one policy's counts for one key. It is not safe for
+// concurrent use; the shard holds the lock.
 type record struct {
 	*head
-	ring []uint32
+	ring []uint32 // counts of the S+1 newest slots, that of slot i at i mod (S+1)
 }
 
-// head is the fixed part of a record.
+// head is all that most decisions touch: half a cache line. The ring is only
+// wanted when a slot is over.
 type head struct {
-	key    Key
-	slot   int64 // the newest slot in the ring
-	expiry int64 // when every count has left the window; under gcra, the theoretical arrival time
+	key  uint64 // Key.id; a vacant place has 0
+	slot int64  // the newest
+
+	// The oldest slot that has a count, if any has. Under gcra, the theoretical
+	// arrival time in µs.
+	since int64
+
 	sum    uint32
-	policy uint32 // id of the policy
+	latest uint32 // the newest slot's count, which the ring does not have yet
 }
 
 // advance drops the counts that have left the window by the given slot. Time
 // that seems to go back, because two callers raced, is held still.
 func (r record) advance(slot int64) {
 	n := int64(len(r.ring))
-	if slot <= r.slot {
+	switch {
+	case slot <= r.slot:
 		return
-	}
-	if slot-r.slot >= n {
+	case r.sum == 0:
+		r.slot = slot
+		return
+	case slot-r.slot >= n:
 		clear(r.ring)
-		r.sum, r.slot = 0, slot
+		r.sum, r.latest, r.slot = 0, 0, slot
 		return
 	}
 	i := r.slot % n
+	r.ring[i], r.latest = r.latest, 0
 	for ; r.slot < slot; r.slot++ {
 		if i++; i == n {
 			i = 0
@@ -44,21 +52,36 @@ func (r record) advance(slot int64) {
 		r.sum -= r.ring[i]
 		r.ring[i] = 0
 	}
+	r.findOldest()
+}
+
+// findOldest sets since, when the oldest count may have gone.
+func (r record) findOldest() {
+	n := int64(len(r.ring))
+	for r.since = max(r.since, r.slot-n+1, 0); r.since < r.slot; r.since++ {
+		if r.ring[r.since%n] > 0 {
+			return
+		}
+	}
 }
 
 // charge counts cost events in the newest slot. The count saturates, which can
 // only refuse too much.
-func (r record) charge(p *policy, cost uint32) {
-	r.put(r.slot, cost)
-	r.expiry = (r.slot + p.slots + 1) * p.width
+func (r record) charge(cost uint32) {
+	if r.sum == 0 {
+		r.since = r.slot
+	}
+	cost = min(cost, ^uint32(0)-r.sum)
+	r.latest += cost
+	r.sum += cost
 }
 
-func (r record) put(slot int64, cost uint32) {
-	if room := ^uint32(0) - r.sum; cost > room {
-		cost = room
+// count is where a slot's count is kept.
+func (r record) count(slot int64) *uint32 {
+	if slot == r.slot {
+		return &r.latest
 	}
-	r.ring[slot%int64(len(r.ring))] += cost
-	r.sum += cost
+	return &r.ring[slot%int64(len(r.ring))]
 }
 
 // refund takes back events that were charged to a slot, as far as they are
@@ -67,10 +90,11 @@ func (r record) refund(slot int64, cost uint32) {
 	if slot > r.slot || r.slot-slot >= int64(len(r.ring)) {
 		return
 	}
-	c := &r.ring[slot%int64(len(r.ring))]
+	c := r.count(slot)
 	cost = min(cost, *c)
 	*c -= cost
 	r.sum -= cost
+	r.findOldest()
 }
 
 // fits reports whether cost more events stay within the limit.
@@ -83,11 +107,8 @@ func (r record) fits(limit, cost uint32) bool {
 func (r record) wait(p *policy, limit, cost uint32, now int64) int64 {
 	left := r.sum
 	n := int64(len(r.ring))
-	slot := r.slot - n + 1
+	slot := max(r.since, r.slot-n+1, 0)
 	for ; slot < r.slot; slot++ {
-		if slot < 0 {
-			continue
-		}
 		left -= r.ring[slot%n]
 		if uint64(left)+uint64(cost) <= uint64(limit) {
 			break
@@ -102,31 +123,34 @@ func (r record) reset(p *policy, now int64) int64 {
 	if r.sum == 0 {
 		return 0
 	}
-	n := int64(len(r.ring))
-	for slot := max(r.slot-n+1, 0); slot < r.slot; slot++ {
-		if r.ring[slot%n] > 0 {
-			return max((slot+n)*p.width-now, 1)
-		}
-	}
-	return max((r.slot+n)*p.width-now, 1)
+	return max((r.since+int64(len(r.ring)))*p.width-now, 1)
 }
 
 // absorb makes r refuse at least whatever o would refuse, now and at every later
 // time: for each slot the counts from there on become the larger of the two.
 // That is how a record that must make room lives on in one that it shares.
 func (r record) absorb(o record) {
+	n := int64(len(r.ring))
+	if n == 0 { // gcra
+		r.since = max(r.since, o.since)
+		return
+	}
 	newest := max(r.slot, o.slot)
 	r.advance(newest)
 	o.advance(newest)
-	n := int64(len(r.ring))
 	var mine, theirs, done uint32
 	for slot := newest; slot > newest-n && slot >= 0; slot-- {
-		i := slot % n
-		mine += r.ring[i]
-		theirs += o.ring[i]
-		r.ring[i] = max(mine, theirs) - done
+		mine += *r.count(slot)
+		theirs += *o.count(slot)
+		*r.count(slot) = max(mine, theirs) - done
 		done = max(mine, theirs)
 	}
-	r.sum = done
-	r.expiry = max(r.expiry, o.expiry)
+	r.sum, r.since = done, 0
+	r.findOldest()
+}
+
+// clear forgets all counts.
+func (r record) clear() {
+	clear(r.ring)
+	r.sum, r.latest, r.since = 0, 0, 0
 }

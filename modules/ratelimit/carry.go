@@ -1,0 +1,82 @@
+package ratelimit
+
+const (
+	// evictionSample is how many records are compared when one must go.
+	evictionSample = 8
+
+	// carriers is the number of shared records per shard and policy in which
+	// evicted ones live on.
+	carriers = 64
+)
+
+// makeRoom removes an expired record or, if the asker's bounds allow it, evicts
+// the one with the least to remember among a few. The asker's own stay.
+func (t *table) makeRoom(s *shard, a *ask, now int64) bool {
+	best := -1
+	for seen, steps := 0, 0; seen < evictionSample && steps < len(s.heads); steps++ {
+		s.hand = s.after(s.hand)
+		h := &s.heads[s.hand]
+		if h.key == 0 || a.owns(h.key) {
+			continue
+		}
+		if t.expiry(s, s.hand) <= now {
+			t.remove(s, s.hand)
+			return true
+		}
+		seen++
+		if best < 0 || h.lighter(&s.heads[best]) {
+			best = s.hand
+		}
+	}
+	if best < 0 || !a.bounds.evict {
+		return false
+	}
+	t.carry(s, best)
+	t.remove(s, best)
+	t.evicted.Add(1)
+	return true
+}
+
+// owns reports whether a record is one of the asker's: making one for a policy
+// must not cost it that for another.
+func (a *ask) owns(id uint64) bool {
+	for i := range a.set.policies {
+		if a.key.under(&a.set.policies[i]).id() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// lighter reports whether less is lost with h than with o. Under gcra all sums
+// are zero, and the arrival times say how much each has counted.
+func (h *head) lighter(o *head) bool {
+	return h.sum < o.sum || h.sum == o.sum && h.since < o.since
+}
+
+// carry keeps what a record counts in one that many keys share: a key that comes
+// back may be refused too early, but never too late.
+func (t *table) carry(s *shard, i int) {
+	k := s.kinds[s.policies[i]]
+	if k.carried == nil {
+		shared := newRows(carriers, t.ring)
+		k.carried = &shared
+	}
+	k.carried.shared(s.heads[i].key, t.ring).absorb(s.record(i, t.ring))
+}
+
+// shared is a key's record among carriers.
+func (w *rows) shared(id uint64, ring int) record {
+	return w.record(int(id%carriers), ring)
+}
+
+// expired reports whether carriers have nothing more to remember.
+func (w *rows) expired(width int64, ring int, now int64) bool {
+	for i := range w.heads {
+		h := &w.heads[i]
+		if ring == 0 && h.since > now || h.sum > 0 && (h.slot+int64(ring))*width > now {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,267 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// decider is a limiter that benchmarks ask: one ask at a time per goroutine.
+type decider func(*ask) bool
+
+// localLimiter is what a zone without Redis has.
+func localLimiter() *limiter {
+	return &limiter{state: newState(defaultSlots, false), clock: timeNow, mono: monoNow}
+}
+
+// mapLimiter is what one would write first, as a comparison: a map of windows
+// that begin anew when they are over, behind a lock.
+func mapLimiter() decider {
+	type window struct {
+		end   time.Time
+		count uint32
+	}
+	var (
+		mu   sync.Mutex
+		seen = make(map[string]*window)
+	)
+	return func(a *ask) bool {
+		now, p := time.Now(), &a.set.policies[0]
+		mu.Lock()
+		defer mu.Unlock()
+		w := seen[a.text]
+		if w == nil {
+			w = new(window)
+			seen[a.text] = w
+		}
+		if now.After(w.end) {
+			w.end, w.count = now.Add(time.Duration(p.window)*time.Microsecond), 0
+		}
+		w.count++
+		return w.count <= p.limit
+	}
+}
+
+// decision holds what one kind of decision costs.
+type decisionCost struct {
+	cpu    float64 // ns
+	allocs float64
+}
+
+// measureDecisions asks about n keys in random order on two goroutines. The
+// texts of the keys lie ready in that order, so that what is in no cache is the
+// limiter's and not the benchmark's. Reading the clock and hashing the text are
+// part of a decision.
+func measureDecisions(tb testing.TB, n, each int, take decider) decisionCost {
+	const goroutines = 2
+	set := testSet(tb, defaultSlots, false, "1000000000/1h")
+	for i := range n {
+		take(testAsk(set, fmt.Sprintf("client%07d", i), 1))
+	}
+	texts := make([]string, n)
+	var all strings.Builder
+	for _, i := range rand.Perm(n) {
+		fmt.Fprintf(&all, "client%07d", i)
+	}
+	for i := range texts {
+		texts[i] = all.String()[i*13 : (i+1)*13]
+	}
+	visit := func(from, count int) {
+		a := testAsk(set, "", 1)
+		for i := range count {
+			a.text = texts[(from+i)%n]
+			a.key = KeyOf(a.text)
+			if !take(a) {
+				tb.Errorf("%s is refused far below the limit", a.text)
+			}
+		}
+	}
+	runtime.GC()
+	allocs, cpu := mallocs(), processorTime()
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() { visit(g*n/goroutines, each/goroutines) })
+	}
+	wg.Wait()
+	return decisionCost{
+		cpu:    float64(processorTime()-cpu) / float64(each),
+		allocs: float64(mallocs()-allocs) / float64(each),
+	}
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func mallocs() uint64 {
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.Mallocs
+}
+
+// leasedLimiter is a zone with Redis whose keys all have a lease to spend.
+func leasedLimiter(tb testing.TB, n int) decider {
+	l := localLimiter()
+	l.backend, l.timeout = generous{}, time.Second
+	set := testSet(tb, defaultSlots, false, "1000000000/1h")
+	for i := range n {
+		l.take(context.Background(), testAsk(set, fmt.Sprintf("client%07d", i), 1))
+	}
+	return func(a *ask) bool { return l.take(context.Background(), a).ok }
+}
+
+// generous grants leases that last.
+type generous struct{}
+
+func (generous) charge(context.Context, *call) (*reply, error) {
+	return &reply{granted: 1_000_000, slotLeft: 3600 * second, remaining: 1_000_000}, nil
+}
+
+// BenchmarkFigure_LocalDecision prints the CPU time of a decision that asks
+// nobody else.
+func BenchmarkFigure_LocalDecision(b *testing.B) {
+	each, rounds, sizes := 2_000_000, 5, []int{100_000, 1_000_000}
+	if testing.Short() {
+		each, rounds, sizes = 100_000, 1, []int{10_000}
+	}
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "limiter, 2 goroutines\tkeys\tCPU ns/decision (median)\tleast\ttarget\tallocations\ttarget\t")
+	for _, n := range sizes {
+		target := "≤ 200"
+		if n > 100_000 {
+			target = "≤ 400"
+		}
+		local := localLimiter()
+		contenders := []struct {
+			name, target string
+			take         decider
+		}{
+			{"in memory", target, func(a *ask) bool { return local.take(context.Background(), a).ok }},
+			{"for comparison: a map and a lock", "-", mapLimiter()},
+		}
+		if n <= 100_000 { // so many keys are not busy at once
+			contenders = append(contenders, contenders[1])
+			contenders[1].name, contenders[1].take = "by a lease from Redis", leasedLimiter(b, n)
+		}
+		for _, c := range contenders {
+			var costs []float64
+			var worst float64
+			for range rounds {
+				cost := measureDecisions(b, n, each, c.take)
+				costs, worst = append(costs, cost.cpu), max(worst, cost.allocs)
+			}
+			least, mid := leastAndMedian(costs)
+			fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%s\t%.3f\t0\t\n", c.name, n, mid, least, c.target, worst)
+		}
+	}
+	_ = w.Flush()
+	b.Log("\n" + table.String())
+}
+
+func leastAndMedian(v []float64) (least, median float64) {
+	s := append([]float64(nil), v...)
+	for i := range s {
+		for j := i; j > 0 && s[j] < s[j-1]; j-- {
+			s[j], s[j-1] = s[j-1], s[j]
+		}
+	}
+	return s[0], s[len(s)/2]
+}
+
+// flood asks once about each of so many distinct keys, as an attacker does who
+// makes them up, and returns the heap that it leaves behind.
+func flood(tb testing.TB, l *limiter, distinct, keys int) (perKey float64) {
+	tb.Helper()
+	set := testSet(tb, defaultSlots, false, "5/15m")
+	before := heap()
+	for i := range distinct {
+		a := testAsk(set, fmt.Sprint("attacker", i), 1)
+		a.bounds = bounds{keys: keys, evict: true}
+		l.take(context.Background(), a)
+	}
+	perKey = float64(heap()-before) / float64(keys)
+	if size := l.memory.table.size(); size > keys+shards {
+		tb.Errorf("%d records, bound %d", size, keys)
+	}
+	if size := l.accounts.size(); size > keys+shards {
+		tb.Errorf("%d accounts, bound %d", size, keys)
+	}
+	runtime.KeepAlive(l)
+	return perKey
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapAlloc
+}
+
+// maxPerKey is what a tracked key may cost.
+const maxPerKey = 300
+
+// Whatever an attacker makes up, memory stays within its bound.
+func TestMemory_FiveMillionKeys(t *testing.T) {
+	keys, distinct := 1_000_000, 5_000_000
+	if testing.Short() {
+		keys, distinct = 100_000, 500_000
+	}
+	for _, tc := range []struct {
+		name    string
+		backend backend
+	}{{"memory", nil}, {"redis", strict{}}} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := localLimiter()
+			l.backend, l.timeout = tc.backend, time.Second
+			perKey := flood(t, l, distinct, keys)
+			t.Logf("%d distinct keys, %d tracked: %.0f bytes per tracked key, %d evicted", distinct, keys, perKey, l.memory.table.evicted.Load())
+			if perKey > maxPerKey {
+				t.Errorf("%.0f bytes per key, want at most %d", perKey, maxPerKey)
+			}
+		})
+	}
+}
+
+// strict grants what a call costs and no more, as Redis does for a new key.
+type strict struct{}
+
+func (strict) charge(_ context.Context, c *call) (*reply, error) {
+	return &reply{granted: c.cost, slotLeft: 60 * second, remaining: 4, total: int64(c.cost)}, nil
+}
+
+// BenchmarkFigure_MemoryPerKey prints the heap per tracked key.
+func BenchmarkFigure_MemoryPerKey(b *testing.B) {
+	keys := 1_000_000
+	if testing.Short() {
+		keys = 50_000
+	}
+	for _, tc := range []struct {
+		name     string
+		backend  backend
+		distinct int
+	}{
+		{"memory, all keys fit", nil, keys},
+		{"memory, 5 times as many keys", nil, 5 * keys},
+		{"redis, all keys fit", strict{}, keys},
+		{"redis, 5 times as many keys", strict{}, 5 * keys},
+	} {
+		l := localLimiter()
+		l.backend, l.timeout = tc.backend, time.Second
+		b.Logf("%-30s %d distinct keys, max_keys %d: %.0f bytes of heap per tracked key (target ≤ %d)",
+			tc.name, tc.distinct, keys, flood(b, l, tc.distinct, keys), maxPerKey)
+	}
+}
