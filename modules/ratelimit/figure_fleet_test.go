@@ -118,6 +118,13 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 	for id := range takes {
 		takes[id] = l.node(b, server, id)
 	}
+	warm := testSet(b, l.slots, false, "1000000/1s")
+	for _, take := range takes { // connections are made once, not per request
+		for !take(testAsk(warm, "nobody", 1)) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	time.Sleep(2 * settleEvery)
 	before := serverStats(b, admin)
 	var (
 		mu sync.Mutex
@@ -156,7 +163,7 @@ func (l fleetLoad) node(b *testing.B, server *redistest.Server, id int) func(*as
 	limiter.fleet.nodes.Store(fleetNodes)
 	if l.naive {
 		return func(a *ask) bool {
-			r, err := backend.charge(context.Background(), &call{name: nameOf("client"), set: a.set, cost: 1, want: 1, share: 1, total: -1})
+			r, err := backend.charge(context.Background(), &call{name: nameOf(a.text), set: a.set, cost: 1, want: 1, share: 1, total: -1})
 			return err == nil && r.granted > 0
 		}
 	}

@@ -1,0 +1,87 @@
+package ratelimit
+
+import (
+	"context"
+	"testing"
+)
+
+// leased returns accounts with a lease of 10 whose slot has a minute left.
+func leased(t *testing.T) (*accounts, *ask, instant) {
+	t.Helper()
+	c := newAccounts(newMemory(defaultSlots, false))
+	a := testAsk(testSet(t, defaultSlots, false, "100/12m"), "k", 1)
+	sent := instant{mono: 1000 * second, wall: 5000 * second}
+	s := c.begin(a, leasing{share: 1}, banRule{}, sent, arrived)
+	if s.call == nil {
+		t.Fatal("the first request asks nobody")
+	}
+	if d, known := c.finish(s.call, &reply{granted: 10, slotLeft: 60 * second}, sent); !known || !d.ok {
+		t.Fatal("not admitted")
+	}
+	return c, a, sent
+}
+
+// Whichever of a node's clocks is wrong, a lease is not spent after its slot.
+func TestLease_EndsWithItsSlot(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		mono, wall int64 // since the call, µs
+		good       bool
+	}{
+		{"early in the slot", 1, 1, true},
+		{"late in the slot", 59 * second, 59 * second, true},
+		{"at the end, by clocks that are slow by 0.05%", 60*second - 30_000, 60*second - 30_000, false},
+		{"the machine slept: only the wall clock knows", second, 60 * second, false},
+		{"the wall clock was set back", 60 * second, -1000 * second, false},
+	} {
+		c, a, sent := leased(t)
+		s := c.begin(a, leasing{share: 1}, banRule{}, instant{sent.mono + tc.mono, sent.wall + tc.wall}, arrived)
+		if spent := s.call == nil && s.decision.ok; spent != tc.good {
+			t.Errorf("%s: spent = %t, want %t", tc.name, spent, tc.good)
+		}
+	}
+}
+
+// What is left of a lease goes back to Redis, once.
+func TestLease_RestIsRefunded(t *testing.T) {
+	c, _, sent := leased(t)
+	after := instant{sent.mono + 61*second, sent.wall + 61*second}
+	calls := c.due(banRule{}, after, 10)
+	if len(calls) != 1 || len(calls[0].refunds) != 1 || calls[0].refunds[0].amount != 9 || calls[0].seq == 0 {
+		t.Fatalf("due: %+v, want one call that refunds 9", calls)
+	}
+	c.finish(calls[0], nil, after) // lost: it may have been applied
+	again := c.due(banRule{}, after, 10)
+	if len(again) != 1 || again[0].seq != calls[0].seq || !again[0].again || again[0].refunds[0].amount != 9 {
+		t.Fatalf("after a lost reply: %+v, want the same batch under the same number", again)
+	}
+	c.finish(again[0], &reply{}, after)
+	if more := c.due(banRule{}, after, 10); len(more) != 0 {
+		t.Errorf("after it was acknowledged: %+v", more)
+	}
+}
+
+// While Redis is down, keys that somebody makes up leave nothing behind but
+// accounts within the bound.
+func TestAccounts_FloodWithoutRedisIsBounded(t *testing.T) {
+	l := localLimiter()
+	l.backend = deadBackend{}
+	set := testSet(t, defaultSlots, false, "5/15m")
+	for i := range 200_000 {
+		a := testAsk(set, string(rune('a'+i%26))+string(rune(i)), 1)
+		a.bounds = bounds{keys: 1 << 14, evict: true}
+		l.take(t.Context(), a)
+	}
+	listed := 0
+	for i := range l.accounts.shards {
+		listed += len(l.accounts.shards[i].dirty)
+	}
+	if size := l.accounts.size(); size > 1<<14 || listed > size {
+		t.Errorf("%d accounts, %d listed as owing, bound %d", size, listed, 1<<14)
+	}
+}
+
+// deadBackend never answers.
+type deadBackend struct{}
+
+func (deadBackend) charge(context.Context, *call) (*reply, error) { return nil, errLost }
