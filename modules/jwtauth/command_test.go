@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
 )
 
 // execute runs a subcommand and returns what it printed.
@@ -93,7 +95,7 @@ func TestTokenSign_Mistakes(t *testing.T) {
 func TestTokenInspect_SaysWhy(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	s := newKeyServer(t)
-	document, err := json.Marshal(map[string]any{"apps": map[string]any{"http": map[string]any{"routes": []any{
+	document, err := json.Marshal(map[string]any{"storage": map[string]any{"module": "file_system", "root": t.TempDir()}, "apps": map[string]any{"http": map[string]any{"routes": []any{
 		map[string]any{"handler": "jwt_auth", "issuers": []any{map[string]any{
 			"issuer": testIssuer, "jwks_url": s.URL, "algorithms": []string{"RS256", "ES256"}, "audience": []string{testAudience},
 		}}, "scopes": map[string]any{"all": []string{"users:read"}}},
@@ -136,6 +138,38 @@ func TestTokenInspect_SaysWhy(t *testing.T) {
 	}
 	if err := inspect(io.Discard, token("RS256", nil, nil), []byte(`{}`), now); err == nil || !strings.Contains(err.Error(), "no jwt_auth") {
 		t.Errorf("a config without jwt_auth: %v", err)
+	}
+}
+
+// A token that some gateway revoked is shown as such, wherever that is kept.
+func TestTokenInspect_KnowsWhatIsRevoked(t *testing.T) {
+	server := redistest.Start(t)
+	for name, app := range map[string]string{"in storage": `{}`, "in redis": redisApp(server.URL())} {
+		storage := t.TempDir()
+		n := newNode(t, storage, app, fileIssuer(t))
+		keys := n.Issuers[0].JWKSFile
+		token := sign(t, "RS256", testKeys().rsa, nil, with(goodClaims(time.Now()), map[string]any{"jti": name}))
+		document := fmt.Appendf(nil, `{"storage":{"module":"file_system","root":%q},"apps":{"fairway":%s,"http":{"handler":"jwt_auth","issuers":[
+			{"issuer":%q,"jwks_file":%q,"algorithms":["RS256"],"audience":["any"]}]}}}`, storage, app, testIssuer, keys)
+		for _, want := range []string{"accepted, the user is", "refused with 401, reason revoked"} {
+			var out bytes.Buffer
+			err := inspect(&out, token, document, time.Now())
+			if !strings.Contains(out.String(), want) || (err == nil) != strings.HasPrefix(want, "accepted") {
+				t.Errorf("%s: %v, want %q in\n%s", name, err, want, out.String())
+			}
+			if _, err := n.act(t, "revoke", map[string]string{"token": token}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.stop(t)
+	}
+	server.Kill()
+	var out bytes.Buffer
+	document := fmt.Appendf(nil, `{"storage":{"module":"file_system","root":%q},"apps":{"fairway":%s,"http":{"handler":"jwt_auth","issuers":[]}}}`,
+		t.TempDir(), redisApp(server.URL()))
+	_ = inspect(&out, sign(t, "RS256", testKeys().rsa, nil, goodClaims(time.Now())), document, time.Now())
+	if !strings.Contains(out.String(), "revocations are not all known") {
+		t.Errorf("without redis it says\n%s", out.String())
 	}
 }
 

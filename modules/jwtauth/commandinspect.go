@@ -19,8 +19,8 @@ func inspectCommand() *cobra.Command {
 		Use:   "inspect [--config <path> [--adapter <name>]] <token>|-",
 		Short: "Shows a token, and what each jwt_auth of a config makes of it",
 		Long: `Decodes a token and judges it by every jwt_auth in the config, which fetches keys
-as the gateway would. Revocations are not looked at: only a running gateway knows
-them. It ends with 1 if no jwt_auth accepts the token.`,
+as the gateway would, and by the revocations in the Redis and the storage that the
+config names. It ends with 1 if no jwt_auth accepts the token.`,
 		Args: cobra.ExactArgs(1),
 		RunE: run(func(cmd *cobra.Command, args []string) error {
 			token, err := tokenArgument(cmd.InOrStdin(), args[0])
@@ -59,9 +59,17 @@ func inspect(w io.Writer, token string, document []byte, now time.Time) error {
 	if len(configs) == 0 {
 		return errors.New("the config has no jwt_auth")
 	}
+	revoked, where, err := readRevocations(document)
+	text := fmt.Sprintf("revocations in %s: %d\n", where, revoked.count.Load())
+	if err != nil {
+		text = fmt.Sprintf("revocations are not all known, so a revoked token may look accepted: %v\n", err)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return err
+	}
 	accepted := false
 	for i, c := range configs {
-		verdict, ok := judge(c, token, now)
+		verdict, ok := judge(c, revoked, token, now)
 		accepted = accepted || ok
 		if _, err := fmt.Fprintf(w, "jwt_auth %d (%s): %s\n", i+1, c.issuerList(), verdict); err != nil {
 			return err
@@ -111,7 +119,7 @@ func (c *Config) issuerList() string {
 }
 
 // judge says what one jwt_auth makes of a token.
-func judge(c *Config, token string, now time.Time) (verdict string, accepted bool) {
+func judge(c *Config, revoked *revocations, token string, now time.Time) (verdict string, accepted bool) {
 	c, err := c.resolved()
 	if err != nil {
 		return "the config is wrong: " + err.Error(), false
@@ -120,7 +128,7 @@ func judge(c *Config, token string, now time.Time) (verdict string, accepted boo
 	if err != nil {
 		return "its keys cannot be had: " + err.Error(), false
 	}
-	g, err := c.guard(issuers, newRevocations(), nil)
+	g, err := c.guard(issuers, revoked, nil)
 	if err != nil {
 		return "the config is wrong: " + err.Error(), false
 	}

@@ -116,27 +116,30 @@ func (s *revocationStore) Destruct() error {
 	return s.flush()
 }
 
-// load reads what was kept over the restart.
+// load reads what was kept over the restart. Without Redis that is all there is
+// to know.
 func (s *revocationStore) load(ctx context.Context) {
-	if s.storage == nil {
-		s.known.Store(s.redis == nil)
+	if err := s.readStorage(ctx); err != nil {
+		s.logger.Error("revocations kept in storage cannot be read", zap.String("file", revokedFile), zap.Error(err))
 		return
+	}
+	s.known.Store(s.redis == nil)
+}
+
+func (s *revocationStore) readStorage(ctx context.Context) error {
+	if s.storage == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowTimeout)
 	defer cancel()
 	b, err := s.storage.Load(ctx, revokedFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.known.Store(s.redis == nil)
-		return
-	}
-	if err == nil {
-		err = s.readAll(b)
+		return nil
 	}
 	if err != nil {
-		s.logger.Error("revocations kept in storage cannot be read", zap.String("file", revokedFile), zap.Error(err))
-		return
+		return err
 	}
-	s.known.Store(s.redis == nil)
+	return s.readAll(b)
 }
 
 // savedRevocation is the form in storage.
