@@ -3,6 +3,8 @@ package jwtauth
 import (
 	"encoding/base64"
 	"encoding/json"
+	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,128 @@ func FuzzParseJWKS(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzVerify signs whatever header and payload it is given, so that the checks
+// behind the signature are reached. What is accepted, golang-jwt's own validation
+// accepts, too.
+func FuzzVerify(f *testing.F) {
+	now := time.Unix(1_800_000_000, 0)
+	claims := func(changes map[string]any) []byte {
+		b, _ := json.Marshal(with(goodClaims(now), changes))
+		return b
+	}
+	header := []byte(`{"alg":"HS256","typ":"JWT"}`)
+	f.Add(header, claims(nil))
+	f.Add([]byte(`{"alg":"HS256","typ":"application/at+jwt","kid":"x","jku":"https://evil.example"}`), claims(map[string]any{"aud": []string{"x", testAudience}}))
+	f.Add([]byte(`{"alg":"HS256","crit":["b64"],"b64":false}`), claims(nil))
+	f.Add([]byte("{\"alg\":\"HS256\",\"\\u0061lg\":\"none\"}"), claims(nil))
+	f.Add(header, claims(map[string]any{"exp": json.RawMessage("1.8e9"), "nbf": 0, "iat": json.RawMessage("1799999999.5")}))
+	f.Add(header, claims(map[string]any{"exp": json.RawMessage("1e300"), "scp": []string{"a", "b"}, "realm_access": map[string]any{"roles": []any{"x", 1, true, nil}}}))
+	f.Add(header, []byte(`{"iss":"https://idp.example","aud":"fairway","sub":"\ud83d\ude00","exp":1900000000,"exp":1}`))
+	v := verifierOf(f, "HS256")
+	v.cache = nil
+	validator := jwt.NewParser(jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithLeeway(6*time.Second),
+		jwt.WithIssuer(testIssuer), jwt.WithAudience(testAudience), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithValidMethods([]string{"HS256"}))
+	f.Fuzz(func(t *testing.T, header, payload []byte) {
+		token := signRaw(t, "HS256", testKeys().secret, header, payload)
+		d := (&Guard{verifier: v, headers: headerRules{{"X-User-Id", "sub"}}}).judge(v.Verify(token, now))
+		if d.Reason != ReasonOK {
+			return
+		}
+		parsed, err := validator.Parse(token, func(*jwt.Token) (any, error) { return testKeys().secret, nil })
+		if err != nil {
+			t.Fatalf("accepted %s %s, and golang-jwt says %v", header, payload, err)
+		}
+		if subject, _ := parsed.Claims.GetSubject(); subject != d.Caller.ID() {
+			t.Fatalf("of %s it read the subject %q, golang-jwt %q", payload, d.Caller.ID(), subject)
+		}
+		if strings.ContainsAny(d.Values[0], "\r\n\x00") {
+			t.Fatalf("a header field would get %q", d.Values[0])
+		}
+	})
+}
+
+// TestVerifier_NoByteMayChange replaces every character of a token of every
+// algorithm in several ways, removes it, puts others before it, and flips every
+// bit of what the parts decode to.
+func TestVerifier_NoByteMayChange(t *testing.T) {
+	now := time.Now()
+	for _, alg := range allAlgorithms() {
+		v := verifierOf(t, alg)
+		valid := sign(t, alg, signingKey(alg), nil, goodClaims(now))
+		if got := v.Verify(valid, now).Reason; got != ReasonOK {
+			t.Fatalf("%s: %v", alg, got)
+		}
+		tried := 0
+		try := func(what string, at int, token string) {
+			tried++
+			if got := v.Verify(token, now).Reason; got == ReasonOK && token != valid {
+				t.Errorf("%s: accepted with %s at %d:\n%s", alg, what, at, token)
+			}
+		}
+		for at := range len(valid) {
+			try("a character removed", at, valid[:at]+valid[at+1:])
+			try("all after it removed", at, valid[:at])
+			try("the next bit in base64", at, valid[:at]+string(valid[at]^1)+valid[at+1:])
+			for _, c := range []string{"A", "_", ".", "=", "\n", "%", "\x00"} {
+				try("another character", at, valid[:at]+c+valid[at+1:])
+				try("a character more", at, valid[:at]+c+valid[at:])
+			}
+		}
+		eachBitFlipped(t, valid, func(at int, token string) { try("a bit flipped", at, token) })
+		if n, _ := v.cache.usage(); n != 1 {
+			t.Errorf("%s: %d tokens are kept, want the valid one", alg, n)
+		}
+		if tried < 5000 {
+			t.Errorf("%s: only %d mutations", alg, tried)
+		}
+	}
+}
+
+func eachBitFlipped(t *testing.T, token string, try func(at int, token string)) {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	for i, part := range parts {
+		b, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := range 8 * len(b) {
+			b[at/8] ^= 1 << (at % 8)
+			changed := slices.Clone(parts)
+			changed[i] = b64(b)
+			try(at, strings.Join(changed, "."))
+			b[at/8] ^= 1 << (at % 8)
+		}
+	}
+}
+
+// The one mutation that changes nothing: with r and s, r and -s is an ECDSA
+// signature of the same message, which signers make as often. What it says, and
+// that it is revoked, is the same.
+func TestVerifier_TwinOfAnECDSASignatureSaysTheSame(t *testing.T) {
+	now := time.Now()
+	v := verifierOf(t, "ES256")
+	valid := sign(t, "ES256", testKeys().ec, nil, goodClaims(now))
+	dot := strings.LastIndexByte(valid, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(valid[dot+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(big.Int).SetBytes(signature[32:])
+	s.Sub(testKeys().ec.Params().N, s).FillBytes(signature[32:])
+	twin := valid[:dot+1] + b64(signature)
+	one, two := v.Verify(valid, now), v.Verify(twin, now)
+	if one.Reason != ReasonOK || two.Reason != ReasonOK || *one.Caller != *two.Caller {
+		t.Errorf("%v %+v and %v %+v, want the same", one.Reason, one.Caller, two.Reason, two.Caller)
+	}
+	v.revocations.add(revocation{issuer: testIssuer, jti: "token-1", until: now.Add(time.Hour).Unix()})
+	for _, token := range []string{valid, twin} {
+		if got := v.Verify(token, now).Reason; got != ReasonRevoked {
+			t.Errorf("revoked: %v", got)
+		}
+	}
 }
 
 // TestVerifier_NoMutationIsAccepted changes valid tokens in every way it can

@@ -19,7 +19,7 @@ var (
 )
 
 // decodeObject reads exactly one JSON object, strictly: no duplicate members,
-// no invalid UTF-8, nothing after it (RFC 7493, RFC 8725 2.4 and 3.10).
+// no invalid UTF-8, nothing after it (RFC 7493, RFC 8725, 2.6).
 // Numbers stay json.Number, so that a large user id keeps its digits.
 func decodeObject(b []byte) (map[string]any, error) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(b))

@@ -21,7 +21,7 @@ type rawToken struct {
 
 // tokenHeader holds the members of a JOSE header that Fairway uses. jku, jwk,
 // x5u and x5c are never looked at: keys come from the configuration alone
-// (RFC 8725, 3.5).
+// (RFC 8725, 2.9 and 3.10).
 type tokenHeader struct {
 	alg, typ string
 	kid      string
