@@ -97,6 +97,8 @@ func TestReload_RejectedConfigChangesNothing(t *testing.T) {
 	s.Close()
 }
 
+// Ten reloads under load, and before each one that is rejected: no wrong
+// decision.
 func TestReload_UnderLoadLosesNoRequestAndNoRevocation(t *testing.T) {
 	s := newKeyServer(t)
 	storage, block := t.TempDir(), s.block("")
@@ -130,6 +132,13 @@ func TestReload_UnderLoadLosesNoRequestAndNoRevocation(t *testing.T) {
 		})
 	}
 	for range 10 {
+		rejected, err := startHandler(t, newContext(t, storage, ""), block+"header Host sub")
+		if err == nil {
+			t.Fatal("a header that cannot carry a claim is accepted")
+		}
+		if err := rejected.Cleanup(); err != nil { // Caddy does so
+			t.Error(err)
+		}
 		next, err := startHandler(t, newContext(t, storage, ""), block)
 		if err != nil {
 			t.Fatal(err)
