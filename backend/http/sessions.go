@@ -13,7 +13,7 @@ func (s *server) sessionRoutes() {
 	op := func(id, method, path, summary string) huma.Operation {
 		return huma.Operation{
 			OperationID: id, Method: method, Path: "/api/users/{id}/sessions" + path, Summary: summary,
-			Tags: []string{"sessions"}, Security: needsBearer, Errors: []int{401, 403, 404, 503},
+			Tags: []string{"sessions"}, Security: needsBearer, Errors: []int{400, 401, 403, 404, 503},
 		}
 	}
 	handle(s, op("list-sessions", http.MethodGet, "", "List where a user is logged in, the last used first"), s.listSessions)
@@ -60,7 +60,7 @@ func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessions
 
 type sessionInput struct {
 	OnUser
-	Session string `path:"session" maxLength:"100"`
+	Session string `path:"session" pattern:"^[A-Z2-7]{26}$" patternDescription:"a session's id"`
 }
 
 func (s *server) revokeSession(ctx context.Context, in *sessionInput) (*nothing, error) {

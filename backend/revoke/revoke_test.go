@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
+	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
 )
 
 var (
@@ -17,8 +17,9 @@ var (
 )
 
 func TestRedis_StoresAndAnnounces(t *testing.T) {
-	server := miniredis.RunT(t)
-	r, err := NewRedis("redis://" + server.Addr())
+	server := redistest.Start(t)
+	store := server.Client()
+	r, err := NewRedis(server.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,17 +35,17 @@ func TestRedis_StoresAndAnnounces(t *testing.T) {
 		}
 	}
 	const want = `["sub","https://fairway.example","42",1764000000]`
-	if members, err := server.ZMembers(name); err != nil || len(members) != 1 || members[0] != want {
+	if members, err := store.ZRange(t.Context(), name, 0, -1).Result(); err != nil || len(members) != 1 || members[0] != want {
 		t.Errorf("the set holds %v, %v, want %s", members, err, want)
 	}
-	if score, err := server.ZScore(name, want); err != nil || score != 1764003660 {
+	if score, err := store.ZScore(t.Context(), name, want).Result(); err != nil || score != 1764003660 {
 		t.Errorf("the score is %v, %v", score, err)
 	}
 	m, err := heard.ReceiveMessage(t.Context())
 	if err != nil || m.Payload != "1764003660 "+want {
 		t.Errorf("the message is %v, %v", m, err)
 	}
-	server.Close()
+	server.Kill()
 	if err := r.RevokeSubject(t.Context(), "i", "42", notBefore, until); err == nil {
 		t.Error("a dead Redis was told")
 	}

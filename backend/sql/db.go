@@ -87,7 +87,8 @@ type DB struct {
 	timeout time.Duration
 	now     func() time.Time
 	outbox  Outbox
-	behind  *behind // nil: there is no replica
+	behind  *behind       // nil: there is no replica
+	logins  chan struct{} // those that count a login hold a place
 }
 
 // Outbox is told of an event within the transaction that brings it about, to
@@ -147,7 +148,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{engine: e, timeout: c.QueryTimeout, now: c.Now}
+	db := &DB{engine: e, timeout: c.QueryTimeout, now: c.Now, logins: make(chan struct{}, max(1, c.MaxConns/loginShare))}
 	if c.ReplicaURL != "" {
 		db.behind = &behind{log: c.Log}
 	}

@@ -19,11 +19,29 @@ type triesRow struct{ failures, since int64 }
 
 func scanTries(r rows, t *triesRow) error { return r.Scan(&t.failures, &t.since) }
 
+// loginShare is the part of the pool that the counting of logins may take. Those
+// from one address count in one row and wait for each other there: without a bound
+// they would wait in every connection, and everybody else with them.
+const loginShare = 4
+
+// counting runs fn in a transaction, few of its kind at once.
+func (db *DB) counting(ctx context.Context, fn func(context.Context, querier) error) error {
+	return db.within(ctx, func(ctx context.Context) error {
+		select {
+		case db.logins <- struct{}{}:
+			defer func() { <-db.logins }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return db.engine.inTx(ctx, func(tx Tx) error { return fn(ctx, tx) })
+	})
+}
+
 // BeginLogin counts a login as failed until SucceedLogin says otherwise, so that
 // many at once have no more tries than one after the other. It fails with
 // Throttled while a limit is reached; a login that is refused so is not counted.
 func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tries) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.counting(ctx, func(ctx context.Context, q querier) error {
 		now := db.now()
 		if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE since <= $1`, micros(now.Add(-window))); err != nil {
 			return err
@@ -50,7 +68,7 @@ func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tri
 // failures of those in forget, which have to come before tries in BeginLogin's
 // order: two logins must not wait for each other.
 func (db *DB) SucceedLogin(ctx context.Context, tries, forget []Tries) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.counting(ctx, func(ctx context.Context, q querier) error {
 		for _, t := range forget {
 			if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE key = $1`, t.Key); err != nil {
 				return err

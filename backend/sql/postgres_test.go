@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
 )
@@ -40,4 +41,38 @@ func TestPostgres_DeadlockIsTriedAgain(t *testing.T) {
 			t.Errorf("User(%d) = %+v, %v, want both changes", id, u, err)
 		}
 	}
+}
+
+// Logins that wait for each other, as those from one address do, leave the pool to
+// everybody else.
+func TestBeginLogin_LeavesThePoolToOthers(t *testing.T) {
+	conf := Config{URL: pgtest.Database(t), MaxConns: 4, QueryTimeout: 2 * time.Second}
+	db := open(t, conf)
+	ada := createUser(t, db, "ada@example.com")
+	tries := Tries{Key: []byte("one address"), Limit: 1000}
+	held, release := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = db.counting(t.Context(), func(ctx context.Context, q querier) error {
+			_, err := q.exec(ctx, `INSERT INTO login_failures (key, failures, since) VALUES ($1, 1, $2)`, tries.Key, micros(time.Now()))
+			close(held)
+			<-release
+			return err
+		})
+	}()
+	<-held
+	var logins sync.WaitGroup
+	for range 20 {
+		logins.Go(func() { _ = db.BeginLogin(t.Context(), time.Minute, tries) })
+	}
+	begun := time.Now()
+	for range 10 {
+		if _, err := db.User(t.Context(), ada.ID); err != nil {
+			t.Fatalf("reading meanwhile: %v", err)
+		}
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("ten reads took %s", took)
+	}
+	close(release)
+	logins.Wait()
 }
