@@ -87,6 +87,7 @@ func BenchmarkGuard_Decide(b *testing.B) {
 	tokens := manyTokens(b, "ES256", 10_000)
 	fields := make([]http.Header, len(tokens))
 	now := time.Now()
+	ask(h, request(tokens[0])) // waits for the keys
 	for i, token := range tokens {
 		fields[i] = http.Header{"Authorization": {"Bearer " + token}}
 		h.engine.guard.Decide(fields[i], "", now)
@@ -141,9 +142,11 @@ func TestVerifier_CachedAllocatesLittle(t *testing.T) {
 		}
 	}
 	h := newHandler(t, fileIssuer(t)+"scopes any users:read\nclaim role in user\nheader X-User-ID sub")
-	fields := http.Header{"Authorization": {"Bearer " + sign(t, "RS256", testKeys().rsa, nil, goodClaims(time.Now()))}}
-	now := time.Now()
-	h.engine.guard.Decide(fields, "", now)
+	token, now := sign(t, "RS256", testKeys().rsa, nil, goodClaims(time.Now())), time.Now()
+	fields := http.Header{"Authorization": {"Bearer " + token}}
+	if a := ask(h, request(token)); a.status != http.StatusOK { // waits for the keys
+		t.Fatal(a.status)
+	}
 	if n := testing.AllocsPerRun(100, func() { h.engine.guard.Decide(fields, "", now) }); n > 2 {
 		t.Errorf("a whole decision: %v allocations, want 2 (the caller and the header values)", n)
 	}
