@@ -156,7 +156,7 @@ func tryStatus(r request, status int) error {
 }
 
 // breakerState is the state of an upstream's breaker in the admin API.
-func breakerState(t *testing.T, g *gateway, upstream string) string {
+func breakerState(t testing.TB, g *gateway, upstream string) string {
 	t.Helper()
 	var transports map[string]struct {
 		Upstreams []struct {

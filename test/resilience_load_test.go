@@ -1,0 +1,166 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// shot is one request of a steady load, as a client saw it.
+type shot struct {
+	at     time.Time // when it was sent
+	took   time.Duration
+	status int   // zero if no complete answer came
+	err    error // why
+}
+
+// steadyLoad sends GETs at a fixed rate, whatever the answers take: a client
+// that waits for a slow answer would spare the gateway what comes behind it.
+type steadyLoad struct {
+	client *http.Client
+	url    string
+	stop   chan struct{}
+	done   chan struct{}
+
+	mu    sync.Mutex
+	shots []shot
+}
+
+// loadStep is how often a steady load looks at the clock.
+const loadStep = time.Millisecond
+
+func startLoad(t testing.TB, url string, perSecond int) *steadyLoad {
+	t.Helper()
+	l := &steadyLoad{
+		url: url, stop: make(chan struct{}), done: make(chan struct{}),
+		client: &http.Client{
+			Timeout:   patience,
+			Transport: &http.Transport{MaxIdleConnsPerHost: 4096, DisableCompression: true},
+		},
+	}
+	t.Cleanup(l.client.CloseIdleConnections)
+	go l.run(perSecond)
+	return l
+}
+
+func (l *steadyLoad) run(perSecond int) {
+	defer close(l.done)
+	var all sync.WaitGroup
+	defer all.Wait()
+	tick := time.NewTicker(loadStep)
+	defer tick.Stop()
+	begun, sent := time.Now(), 0
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-tick.C:
+		}
+		for due := int(time.Since(begun).Seconds() * float64(perSecond)); sent < due; sent++ {
+			all.Go(l.shoot)
+		}
+	}
+}
+
+func (l *steadyLoad) shoot() {
+	s := shot{at: time.Now()}
+	s.status, s.err = l.ask()
+	s.took = time.Since(s.at)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shots = append(l.shots, s)
+}
+
+func (l *steadyLoad) ask() (int, error) {
+	res, err := l.client.Get(l.url)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return 0, fmt.Errorf("after status %d: %w", res.StatusCode, err)
+	}
+	return res.StatusCode, nil
+}
+
+// end stops sending, waits for the answers, and returns all that was seen.
+func (l *steadyLoad) end() salvo {
+	close(l.stop)
+	<-l.done
+	return l.shots
+}
+
+// salvo is what a steady load has seen.
+type salvo []shot
+
+// bad returns those that were not answered with one of the statuses.
+func (s salvo) bad(allowed ...int) (bad salvo) {
+	for _, shot := range s {
+		if !slices.Contains(allowed, shot.status) {
+			bad = append(bad, shot)
+		}
+	}
+	return bad
+}
+
+// since returns those that were sent at a time or later.
+func (s salvo) since(at time.Time) (later salvo) {
+	for _, shot := range s {
+		if !shot.at.Before(at) {
+			later = append(later, shot)
+		}
+	}
+	return later
+}
+
+// slower returns those that took longer.
+func (s salvo) slower(than time.Duration) (slow salvo) {
+	for _, shot := range s {
+		if shot.took > than {
+			slow = append(slow, shot)
+		}
+	}
+	return slow
+}
+
+// quantile is the time that the share q of the answers did not exceed.
+func (s salvo) quantile(q float64) time.Duration {
+	if len(s) == 0 {
+		return 0
+	}
+	took := make([]time.Duration, len(s))
+	for i, shot := range s {
+		took[i] = shot.took
+	}
+	slices.Sort(took)
+	return took[min(len(took)-1, int(q*float64(len(took))))]
+}
+
+// perSecond is the rate at which they were sent.
+func (s salvo) perSecond() float64 {
+	if len(s) < 2 {
+		return 0
+	}
+	first, last := s[0].at, s[0].at
+	for _, shot := range s {
+		if shot.at.Before(first) {
+			first = shot.at
+		}
+		if shot.at.After(last) {
+			last = shot.at
+		}
+	}
+	return float64(len(s)) / last.Sub(first).Seconds()
+}
+
+// report shows the first of those that went wrong.
+func (s salvo) report(t testing.TB, what string) {
+	t.Helper()
+	for _, shot := range s[:min(3, len(s))] {
+		t.Errorf("%s: status %d after %s: %v", what, shot.status, shot.took, shot.err)
+	}
+}
