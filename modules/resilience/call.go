@@ -38,7 +38,6 @@ type result struct {
 	res  *http.Response
 	err  error
 	kind kind
-	try  *try
 	to   target
 }
 
@@ -251,7 +250,14 @@ func (c *call) once(to target, extra bool) result {
 			return c.hedged(to, after)
 		}
 	}
-	return c.t.attempt(c.aim(to), to, c.ex.priority, extra)
+	return c.plain(to, extra)
+}
+
+// plain makes a try without hedges.
+func (c *call) plain(to target, extra bool) result {
+	req, a := c.aim(to), c.ex.newTry()
+	a.begin(req.Context(), c.t, c.ex.bounds)
+	return a.run(req, to, c.ex.priority, extra)
 }
 
 // hedgeable says whether the request may be under way twice at once.
@@ -274,6 +280,3 @@ func isDialError(err error) bool {
 	var dial reverseproxy.DialError
 	return errors.As(err, &dial)
 }
-
-// causedBy says whether a context ended for the given reason.
-func causedBy(ctx context.Context, cause error) bool { return errors.Is(context.Cause(ctx), cause) }

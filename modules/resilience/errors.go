@@ -20,10 +20,6 @@ var errTryTimeout = errors.New("the try's timeout has passed")
 // errIdle is the cause of a try's cancellation in the middle of a body.
 var errIdle = errors.New("the response body was silent for too long")
 
-// deadlineKey is the context key of the time.Time at which a request's total
-// timeout ends.
-type deadlineKey struct{}
-
 // refusedError says that a request was not sent to an upstream. reverse_proxy
 // may try again whatever the method, as after a failed dial, and answers 503
 // in the end.

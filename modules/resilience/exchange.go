@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap/zapcore"
 )
 
 // varExchange is the request variable that holds the *exchange.
@@ -34,11 +36,36 @@ type exchange struct {
 	// attempts is how many tries reached for an upstream so far.
 	attempts int
 
+	// breaker is the state of the breaker that was asked last.
+	breaker State
+
 	// priority is the request's class, once the handler has found it out.
 	priority Priority
 
 	// retryAfter says that the header holds a Retry-After of ours.
 	retryAfter bool
+
+	// bounds are the handler's, if it has a timeout.
+	bounds bounds
+
+	// What most requests need once, in one piece with the rest.
+	call call
+	try  try
+	race race
+}
+
+// bounds are when all tries of a request end.
+type bounds struct {
+	// whole ends when the total timeout has passed; nil without one.
+	whole *scope
+
+	// deadline is when that will be.
+	deadline time.Time
+}
+
+// overdue says whether the total timeout has passed.
+func (b *bounds) overdue() bool {
+	return b.whole != nil && errors.Is(b.whole.why(), errTotalTimeout)
 }
 
 // exchangeOf returns the exchange of a request, or nil if the request is none
@@ -54,6 +81,29 @@ func exchangeOf(ctx context.Context) *exchange {
 	ex := &exchange{priority: Normal}
 	vars[varExchange] = ex
 	return ex
+}
+
+// newTry returns a try that has not been used.
+func (ex *exchange) newTry() *try {
+	if ex.try.t == nil {
+		return &ex.try
+	}
+	return new(try)
+}
+
+// newRace returns a race that has not been used.
+func (ex *exchange) newRace() *race {
+	if ex.race.t == nil {
+		return &ex.race
+	}
+	return new(race)
+}
+
+// MarshalLogObject implements zapcore.ObjectMarshaler, for the access log.
+func (ex *exchange) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	enc.AddInt("upstream_attempts", ex.attempts)
+	enc.AddString("breaker", ex.breaker.String())
+	return nil
 }
 
 // advise sets Retry-After for a refusal, in whole seconds and at least one.
@@ -90,3 +140,5 @@ func dialAddress(ctx context.Context, dial string) string {
 	}
 	return repl.ReplaceAll(dial, "")
 }
+
+var _ zapcore.ObjectMarshaler = (*exchange)(nil)

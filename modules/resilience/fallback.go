@@ -189,7 +189,8 @@ func (f Fallback) ask(w http.ResponseWriter, r *http.Request) (bool, error) {
 	if r.ContentLength != 0 && hasBody(r) {
 		return false, nil
 	}
-	sent := &sentry{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	sent := new(sentry)
+	sent.ResponseWriter = w
 	err := f.proxy.ServeHTTP(sent, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
 	return sent.wrote, err
 }

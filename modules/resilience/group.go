@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -68,14 +69,14 @@ type Group struct {
 	budget    *Budget
 	latencies Latencies
 
-	upstreams sync.Map // dial address → *Upstream
-	count     atomic.Int64
-	swept     atomic.Int64 // when, in Unix nanoseconds
+	mu        sync.RWMutex
+	upstreams map[string]*Upstream // by dial address
+	swept     time.Time
 }
 
 // newGroup returns an empty group with the settings of its first transport.
 func newGroup(name string, s *settings) *Group {
-	return &Group{name: name, budget: NewBudget(s.share, s.floor)}
+	return &Group{name: name, budget: NewBudget(s.share, s.floor), upstreams: map[string]*Upstream{}}
 }
 
 // Destruct implements caddy.Destructor: there is nothing to close.
@@ -104,47 +105,46 @@ func (g *Group) Upstream(dial string, s *settings, now time.Time) *Upstream {
 	if current := g.settings.Load(); current != nil {
 		s = current
 	}
-	if v, ok := g.upstreams.Load(dial); ok {
-		u := v.(*Upstream)
-		u.touch(s, now)
+	g.mu.RLock()
+	u := g.upstreams[dial]
+	g.mu.RUnlock()
+	if u == nil {
+		return g.add(dial, s, now)
+	}
+	u.touch(s, now)
+	return u
+}
+
+// add makes the state of an upstream that is new. A group that is full serves
+// it without a memory.
+func (g *Group) add(dial string, s *settings, now time.Time) *Upstream {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if u := g.upstreams[dial]; u != nil {
 		return u
 	}
 	g.sweep(now)
-	fresh := newUpstream(dial, s, now)
-	if g.count.Load() >= maxUpstreams {
-		return fresh
+	u := newUpstream(dial, s, now)
+	if len(g.upstreams) < maxUpstreams {
+		g.upstreams[dial] = u
 	}
-	v, loaded := g.upstreams.LoadOrStore(dial, fresh)
-	if !loaded {
-		g.count.Add(1)
-	}
-	return v.(*Upstream)
+	return u
 }
 
-// sweep forgets upstreams that nobody has asked for.
+// sweep forgets upstreams that nobody has asked for. The caller holds the lock.
 func (g *Group) sweep(now time.Time) {
-	last := g.swept.Load()
-	if now.UnixNano()-last < int64(sweepEvery) || !g.swept.CompareAndSwap(last, now.UnixNano()) {
+	if now.Sub(g.swept) < sweepEvery {
 		return
 	}
-	g.upstreams.Range(func(dial, v any) bool {
-		if v.(*Upstream).idle(now) {
-			g.upstreams.Delete(dial)
-			g.count.Add(-1)
-		}
-		return true
-	})
+	g.swept = now
+	maps.DeleteFunc(g.upstreams, func(_ string, u *Upstream) bool { return u.idle(now) })
 }
 
 // list returns the upstreams in the order of their addresses.
 func (g *Group) list() []*Upstream {
-	var us []*Upstream
-	g.upstreams.Range(func(_, v any) bool {
-		us = append(us, v.(*Upstream))
-		return true
-	})
-	slices.SortFunc(us, func(a, b *Upstream) int { return cmp.Compare(a.dial, b.dial) })
-	return us
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(g.upstreams), func(a, b *Upstream) int { return cmp.Compare(a.dial, b.dial) })
 }
 
 // Upstream is what is remembered about one upstream. Safe for concurrent use.

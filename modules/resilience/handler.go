@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -86,50 +85,75 @@ func (h *Handler) validate() error {
 	return nil
 }
 
+// visit is one request's way through the handler.
+type visit struct {
+	sentry
+	exchange
+	limit scope // of the timeout
+}
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if ex := exchangeOf(r.Context()); ex != nil {
-		ex.writer, ex.header, ex.priority = w, w.Header(), h.Priority.class(r)
+	v := new(visit)
+	v.ResponseWriter = w
+	priority := h.Priority.class(r)
+	if ex := v.join(r); ex != nil {
+		ex.writer, ex.header, ex.priority = w, w.Header(), priority
+		defer func(outer bounds) { ex.bounds = outer }(ex.bounds)
+		if h.Timeout > 0 {
+			ex.bounds = bounds{whole: &v.limit, deadline: time.Now().Add(time.Duration(h.Timeout))}
+		}
 	}
-	sent := &sentry{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
-	err := h.guarded(sent, r, next)
-	if err == nil || sent.wrote {
+	err := h.guarded(v, r, priority, next)
+	if err == nil || v.wrote {
 		return err
 	}
 	return h.fallBack(w, r, err)
 }
 
+// join returns the exchange of the request: the visit's own, or that of another
+// handler around this one.
+func (v *visit) join(r *http.Request) *exchange {
+	vars, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return nil
+	}
+	if ex, ok := vars[varExchange].(*exchange); ok {
+		return ex
+	}
+	vars[varExchange] = &v.exchange
+	return &v.exchange
+}
+
 // guarded passes the request on within the bulkhead and the timeout.
-func (h *Handler) guarded(w *sentry, r *http.Request, next caddyhttp.Handler) error {
-	ctx := r.Context()
+func (h *Handler) guarded(v *visit, r *http.Request, p Priority, next caddyhttp.Handler) error {
 	if h.Timeout > 0 {
-		var cancel context.CancelCauseFunc
-		ctx, cancel = context.WithCancelCause(ctx)
-		defer cancel(context.Canceled)
-		w.timer = time.AfterFunc(time.Duration(h.Timeout), func() { cancel(errTotalTimeout) })
-		defer w.timer.Stop()
-		w.ctx = ctx
-		r = r.WithContext(context.WithValue(ctx, deadlineKey{}, time.Now().Add(time.Duration(h.Timeout))))
+		v.limit.begin(r.Context(), func() { v.limit.end(context.Cause(r.Context())) })
+		defer v.limit.end(context.Canceled)
+		defer v.limit.finish()
+		v.whole = &v.limit
+		v.alarm = setAlarm(time.Duration(h.Timeout), &v.sentry)
+		defer v.disarm()
+		r = r.WithContext(&v.limit)
 	}
 	if h.bulkhead != nil {
-		if err := h.bulkhead.Enter(ctx, h.Priority.class(r)); err != nil {
-			return h.refuse(w, r, err)
+		if err := h.bulkhead.Enter(r.Context(), p); err != nil {
+			return h.refuse(v, r, err)
 		}
-		leave := sync.OnceFunc(h.bulkhead.Leave)
-		defer leave()
-		w.upgraded = leave
+		v.place = h.bulkhead
+		defer v.leave()
 	}
-	err := next.ServeHTTP(w, r)
-	if !w.wrote && errors.Is(context.Cause(ctx), errTotalTimeout) && statusOf(err) != http.StatusRequestTimeout {
+	err := next.ServeHTTP(&v.sentry, r)
+	if !v.wrote && v.overdue() && statusOf(err) != http.StatusRequestTimeout {
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, opaque(errTotalTimeout, err))
 	}
 	return err
 }
 
 // refuse answers a request that found no place in the bulkhead.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+func (h *Handler) refuse(v *visit, r *http.Request, err error) error {
 	switch {
-	case errors.Is(err, errTotalTimeout):
+	case v.overdue():
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, err)
 	case errors.Is(err, errFull):
 		shedTotal.WithLabelValues("full").Inc()
@@ -138,7 +162,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 	default:
 		return caddyhttp.Error(statusClientGone, err)
 	}
-	w.Header().Set("Retry-After", retryAfter(time.Duration(h.Bulkhead.Wait)))
+	v.Header().Set("Retry-After", retryAfter(time.Duration(h.Bulkhead.Wait)))
 	return gateway.Fail(r, http.StatusServiceUnavailable, codeUnavailable, nil, err)
 }
 
@@ -148,11 +172,32 @@ const statusClientGone = 499
 // sentry watches for the response's headers: with them the timeout ends and no
 // fallback is possible any more.
 type sentry struct {
-	*caddyhttp.ResponseWriterWrapper
-	ctx      context.Context // with a timeout only
-	timer    *time.Timer
-	upgraded func() // to be called when the connection stops being a request
-	wrote    bool
+	caddyhttp.ResponseWriterWrapper
+	whole *scope    // ends with the timeout; nil without one
+	alarm *alarm    // of the timeout; nil without one, and when it has been stopped
+	place *Bulkhead // where the request has a place; nil if there is none
+	wrote bool
+}
+
+// ring ends the request when its timeout has passed.
+func (s *sentry) ring() { s.whole.end(errTotalTimeout) }
+
+func (s *sentry) disarm() {
+	s.alarm.stop()
+	s.alarm = nil
+}
+
+// leave gives the place in the route's bulkhead back.
+func (s *sentry) leave() {
+	if s.place != nil {
+		s.place.Leave()
+		s.place = nil
+	}
+}
+
+// overdue says whether the timeout has passed.
+func (s *sentry) overdue() bool {
+	return s.whole != nil && errors.Is(s.whole.why(), errTotalTimeout)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -162,21 +207,17 @@ func (s *sentry) WriteHeader(status int) {
 	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		s.wrote = true
-		if s.timer != nil {
-			s.timer.Stop()
-		}
+		s.disarm()
 	}
-	if status == http.StatusSwitchingProtocols && s.upgraded != nil {
-		s.upgraded()
+	if status == http.StatusSwitchingProtocols {
+		s.leave() // the connection stops being a request
 	}
 	s.ResponseWriterWrapper.WriteHeader(status)
 }
 
 // tooLate says whether this is reverse_proxy taking our timeout for a client
 // that went away; ServeHTTP answers instead.
-func (s *sentry) tooLate(status int) bool {
-	return status == statusClientGone && s.ctx != nil && errors.Is(context.Cause(s.ctx), errTotalTimeout)
-}
+func (s *sentry) tooLate(status int) bool { return status == statusClientGone && s.overdue() }
 
 // ReadFrom implements io.ReaderFrom.
 func (s *sentry) ReadFrom(r io.Reader) (int64, error) {

@@ -355,12 +355,14 @@ func TestSentry_SeesTheFirstByteHoweverItIsWritten(t *testing.T) {
 		"ReadFrom":    func(w http.ResponseWriter) { w.(io.ReaderFrom).ReadFrom(strings.NewReader("x")) },
 		"Flush":       func(w http.ResponseWriter) { http.NewResponseController(w).Flush() },
 	} {
-		s := &sentry{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: httptest.NewRecorder()}}
+		s := new(sentry)
+		s.ResponseWriter = httptest.NewRecorder()
 		if write(s); !s.wrote {
 			t.Errorf("%s went unseen", name)
 		}
 	}
-	s := &sentry{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: httptest.NewRecorder()}}
+	s := new(sentry)
+	s.ResponseWriter = httptest.NewRecorder()
 	if s.WriteHeader(http.StatusEarlyHints); s.wrote {
 		t.Error("an informational status passed for the response")
 	}

@@ -196,9 +196,10 @@ func state(t *testing.T, name, dial string) *Upstream {
 	var found *Upstream
 	groups.Range(func(key, v any) bool {
 		if key == name {
-			if u, ok := v.(*Group).upstreams.Load(dial); ok {
-				found = u.(*Upstream)
-			}
+			g := v.(*Group)
+			g.mu.RLock()
+			found = g.upstreams[dial]
+			g.mu.RUnlock()
 		}
 		return true
 	})

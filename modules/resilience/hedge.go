@@ -1,15 +1,11 @@
 package resilience
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"net/url"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -39,16 +35,19 @@ type race struct {
 	t        *Transport
 	req      *http.Request // as for the first try
 	first    target        // of reverse_proxy's choice
-	ex       exchange      // a copy: the pool, the policy and the priority
-	after    time.Duration
+	pool     reverseproxy.UpstreamPool
+	policy   *Policy
 	priority Priority
+	bounds   bounds
+	after    time.Duration
 
 	mu      sync.Mutex
 	sealed  bool // no more hedges are sent
 	over    bool // no hedge can win any more
 	tried   []*reverseproxy.Upstream
-	cancels []context.CancelCauseFunc
-	timer   *time.Timer
+	tries   []*try // the first one and its hedges
+	few     [2]*try
+	alarm   *alarm
 	running sync.WaitGroup
 	sent    int
 	best    *result // the hedge that won
@@ -56,38 +55,25 @@ type race struct {
 
 // hedged makes a try and, while it has no answer, others.
 func (c *call) hedged(to target, after time.Duration) result {
-	h := &race{t: c.t, first: c.first, ex: *c.ex, after: after, priority: c.ex.priority, tried: slices.Clone(c.tried)}
-	aimed := c.aim(to)
-	ctx, cancel := context.WithCancelCause(aimed.Context())
-	h.req = aimed
-	first := aimed.WithContext(ctx)
-	first.URL = new(url.URL) // the transport writes the scheme into it
-	*first.URL = *aimed.URL
-	h.cancels = append(h.cancels, cancel)
-	vars := ownVars(c.req.Context())
-	h.timer = time.AfterFunc(after, func() { h.launch(vars) })
-
-	r := c.t.attempt(first, to, c.ex.priority, false)
-	r = h.finish(r)
-	c.ex.attempts += h.sent
+	ex, req := c.ex, c.aim(to)
+	c.t.HTTP.SetScheme(req) // or it would be written while hedges read it
+	a, h := ex.newTry(), ex.newRace()
+	a.begin(req.Context(), c.t, ex.bounds)
+	h.t, h.req, h.first, h.after = c.t, req, c.first, after
+	h.pool, h.policy, h.priority, h.bounds = ex.pool, ex.policy, ex.priority, ex.bounds
+	h.tried = c.tried
+	h.tries = append(h.few[:0], a)
+	h.mu.Lock()
+	h.alarm = setAlarm(after, h)
+	h.mu.Unlock()
+	r := h.finish(a.run(req, to, ex.priority, false))
+	ex.attempts += h.sent
 	c.tried = h.tried
 	return r
 }
 
-// ownVars returns the request variables that a transport reads, in a map that
-// nobody else changes.
-func ownVars(ctx context.Context) map[string]any {
-	vars := make(map[string]any, 2)
-	for _, name := range []string{proxyProtocolVar, h1OnlyVar} {
-		if v := caddyhttp.GetVar(ctx, name); v != nil {
-			vars[name] = v
-		}
-	}
-	return vars
-}
-
-// launch sends a hedge, if there is an upstream and a budget for it.
-func (h *race) launch(vars map[string]any) {
+// ring sends a hedge, if there is an upstream and a budget for it.
+func (h *race) ring() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sealed || h.best != nil || h.req.Context().Err() != nil {
@@ -101,16 +87,17 @@ func (h *race) launch(vars map[string]any) {
 		h.t.metrics.exhausted.Inc()
 		return
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(h.req.Context(), caddyhttp.VarsCtxKey, vars))
-	h.cancels = append(h.cancels, cancel)
+	req := to.redirect(h.req, h.first, h.t.ProxyProtocolEnabled())
+	req.Header = h.req.Header.Clone()
+	a := new(try)
+	a.vars.copy(&h.tries[0].vars)
+	a.follow(req.Context(), h.t, h.bounds)
+	h.tries = append(h.tries, a)
 	h.tried = append(h.tried, to.proxy)
 	h.sent++
-	req := to.redirect(h.req.WithContext(ctx), h.first, h.t.ProxyProtocolEnabled())
-	req.Header = h.req.Header.Clone()
-	place := len(h.cancels) - 1
-	h.running.Go(func() { h.run(req, to, place) })
+	h.running.Go(func() { h.run(a, req, to) })
 	if h.sent < h.t.hedge.max {
-		h.timer = time.AfterFunc(h.after, func() { h.launch(vars) })
+		h.alarm = setAlarm(h.after, h)
 	}
 }
 
@@ -118,20 +105,20 @@ func (h *race) launch(vars map[string]any) {
 // there is no other in the pool.
 func (h *race) pick() (target, bool) {
 	now := time.Now()
-	if p := h.ex.policy; p != nil {
-		if u := p.quietest(h.ex.pool, h.req, h.tried, now); u != nil {
+	if p := h.policy; p != nil {
+		if u := p.quietest(h.pool, h.req, h.tried, now); u != nil {
 			return h.t.target(h.req.Context(), u)
 		}
-		if len(h.ex.pool) > 1 {
+		if len(h.pool) > 1 {
 			return target{}, false
 		}
 	}
 	return h.first, h.first.u.ready(now)
 }
 
-// run makes a hedge's try, which is the one with that place among the cancels.
-func (h *race) run(req *http.Request, to target, place int) {
-	r := h.t.attempt(req, to, h.priority, true)
+// run makes a hedge's try.
+func (h *race) run(a *try, req *http.Request, to target) {
+	r := a.run(req, to, h.priority, true)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r.kind != fine || h.over || h.best != nil {
@@ -143,14 +130,14 @@ func (h *race) run(req *http.Request, to target, place int) {
 	}
 	h.best = &r
 	h.t.metrics.hedges[true].Inc()
-	h.cancelOthers(place)
+	h.endOthers(a)
 }
 
-// cancelOthers ends all tries but the one whose context is given.
-func (h *race) cancelOthers(keep int) {
-	for i, cancel := range h.cancels {
-		if i != keep {
-			cancel(errHedged)
+// endOthers ends all tries but one.
+func (h *race) endOthers(keep *try) {
+	for _, a := range h.tries {
+		if a != keep {
+			a.end(errHedged)
 		}
 	}
 }
@@ -159,10 +146,10 @@ func (h *race) cancelOthers(keep int) {
 func (h *race) finish(r result) result {
 	h.mu.Lock()
 	h.sealed = true
-	h.timer.Stop()
+	h.alarm.stop()
 	if r.kind == fine || r.kind == final && h.best == nil || h.sent == 0 {
 		h.over = true
-		h.cancelOthers(0)
+		h.endOthers(h.tries[0])
 		if h.best != nil {
 			h.best.res.Body.Close()
 		}

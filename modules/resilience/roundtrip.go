@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
@@ -23,7 +24,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	refuseH2C(req.Header)
 	t.group.adopt(t.serial, t.settings)
 	u := t.group.Upstream(dialAddress(req.Context(), dial.Upstream.Dial), t.settings, time.Now())
-	c := call{t: t, ex: ex, req: req, first: target{u: u, proxy: dial.Upstream, dial: dial}}
+	c := &ex.call
+	*c = call{t: t, ex: ex, req: req, first: target{u: u, proxy: dial.Upstream, dial: dial}}
 	res, err := c.run()
 	t.note(req, ex, u)
 	return res, err
@@ -31,11 +33,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // note leaves what happened for the access log and other modules.
 func (t *Transport) note(req *http.Request, ex *exchange, u *Upstream) {
-	state := u.breaker.State()
+	ex.breaker = u.breaker.State()
 	caddyhttp.SetVar(req.Context(), gateway.VarAttempts, ex.attempts)
-	caddyhttp.SetVar(req.Context(), gateway.VarBreaker, stateVars[state])
-	gateway.LogField(req, zap.Int("upstream_attempts", ex.attempts))
-	gateway.LogField(req, zap.String("breaker", state.String()))
+	caddyhttp.SetVar(req.Context(), gateway.VarBreaker, stateVars[ex.breaker])
+	gateway.LogField(req, zap.Field{Key: varExchange, Type: zapcore.InlineMarshalerType, Interface: ex})
 }
 
 // stateVars holds the names of states as request variables, made once.

@@ -3,71 +3,93 @@ package resilience
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
-// settleAfter is how long a body has to flow before its try counts as a
-// success, though it has not ended: a stream would otherwise never count.
-const settleAfter = time.Second
-
-// try is one request to one upstream. What it holds (a permit, places in the
-// upstream's bulkhead and in the budget, its context) is released exactly once:
-// at the end of the response body, when the upstream fails, or when the
-// client's request ends in whatever way, a panic included.
+// try is one request to one upstream, and the context in which that is made.
+// What it holds (a permit, places in the upstream's bulkhead and in the budget)
+// is released exactly once: at the end of the response body, when the upstream
+// fails, or when the client's request ends in whatever way, a panic included.
 type try struct {
+	scope
+	bounds
+	vars ownVars
+
 	t      *Transport
 	u      *Upstream
 	permit Permit
 	start  time.Time
 	extra  bool      // one of the budget's
 	place  *Bulkhead // where it has a place; nil if there is none
-	span   gateway.Span
-
-	// cancel ends the try's own context; nil without one.
-	cancel context.CancelCauseFunc
-	timer  *time.Timer // of the try's timeout; nil without one
+	outer  *scope    // which has adopted it; nil if none has
+	alarm  *alarm    // of the try's timeout; nil without one
+	body   responseBody
 
 	// decided says whether the response headers or the timeout came first.
 	decided atomic.Bool
 
-	// detach undoes the watch over the client's request.
-	detach func() bool
+	// answering says that the response body is being read.
+	answering atomic.Bool
 
 	settled  atomic.Bool
 	released atomic.Bool
 }
 
-// attempt makes one try on one upstream, if that upstream's bulkhead and
-// breaker allow it. It may run beside other tries of the same request.
-func (t *Transport) attempt(req *http.Request, to target, p Priority, extra bool) result {
-	req, span := traceTry(req, to, extra)
-	a, err := t.admit(req.Context(), to.u, p)
-	if err != nil {
+// begin makes the try one for a request, in whose own goroutine it is called.
+// The try may be ended from then on.
+func (a *try) begin(ctx context.Context, t *Transport, b bounds) {
+	a.vars.take(ctx)
+	a.follow(ctx, t, b)
+}
+
+// follow makes the try end with the request.
+func (a *try) follow(ctx context.Context, t *Transport, b bounds) {
+	a.t, a.bounds = t, b
+	if b.whole != nil && ctx.Done() == b.whole.Done() && b.whole.adopt(a) {
+		a.Context, a.outer = ctx, b.whole
+		return
+	}
+	a.scope.begin(ctx, func() { a.end(context.Cause(ctx)) })
+}
+
+// Value implements context.Context.
+func (a *try) Value(key any) any {
+	if key == caddyhttp.VarsCtxKey {
+		return a.vars.get()
+	}
+	return a.Context.Value(key)
+}
+
+// end ends the round trip, or gives a body up that is under way.
+func (a *try) end(cause error) {
+	a.scope.end(cause)
+	if a.answering.Load() {
+		a.release()
+	}
+}
+
+// run makes the try on one upstream, if that upstream's bulkhead and breaker
+// allow it. It may run beside other tries of the same request.
+func (a *try) run(req *http.Request, to target, p Priority, extra bool) result {
+	a.u, a.extra = to.u, extra
+	if err := a.admit(p); err != nil {
+		a.unwatch()
 		if extra {
-			t.group.budget.Done(true)
+			a.t.group.budget.Done(true)
 		}
 		kind := final // the client went away while waiting
 		if _, ok := errors.AsType[*refusedError](err); ok {
 			kind = refused
 		}
-		r := result{err: err, kind: kind, to: to}
-		if span.On() {
-			r.trace(req.Context(), span)
-			span.End()
-		}
-		return r
+		return result{err: err, kind: kind, to: to}
 	}
-	a.span = span
-	if a.extra = extra; !extra {
-		t.group.budget.First(a.start)
+	if !extra {
+		a.t.group.budget.First(a.start)
 	}
 	r := a.send(req)
 	r.to = to
@@ -75,17 +97,16 @@ func (t *Transport) attempt(req *http.Request, to target, p Priority, extra bool
 }
 
 // admit takes what a try needs.
-func (t *Transport) admit(ctx context.Context, u *Upstream, p Priority) (*try, error) {
-	now := time.Now()
+func (a *try) admit(p Priority) error {
+	t, u, now := a.t, a.u, time.Now()
 	if !u.breaker.Ready(now) {
-		return nil, t.refuse(u, whyOpen, u.breaker.RetryAfter(now))
+		return t.refuse(u, whyOpen, u.breaker.RetryAfter(now))
 	}
 	place := u.bulkhead.Load()
 	if place != nil {
-		if err := place.Enter(ctx, p); err != nil {
-			return nil, t.refuseFull(u, err)
+		if err := place.Enter(a, p); err != nil {
+			return t.refuseFull(a, err)
 		}
-		now = time.Now()
 	}
 	permit, change, ok := u.breaker.Acquire(now)
 	t.report(u, change)
@@ -93,10 +114,11 @@ func (t *Transport) admit(ctx context.Context, u *Upstream, p Priority) (*try, e
 		if place != nil {
 			place.Leave()
 		}
-		return nil, t.refuse(u, whyOpen, u.breaker.RetryAfter(now))
+		return t.refuse(u, whyOpen, u.breaker.RetryAfter(now))
 	}
+	a.permit, a.start, a.place = permit, now, place
 	u.started(now)
-	return &try{t: t, u: u, permit: permit, start: now, place: place}, nil
+	return nil
 }
 
 func (t *Transport) refuse(u *Upstream, why string, wait time.Duration) error {
@@ -105,12 +127,12 @@ func (t *Transport) refuse(u *Upstream, why string, wait time.Duration) error {
 }
 
 // refuseFull turns down a request that found no place in the bulkhead.
-func (t *Transport) refuseFull(u *Upstream, err error) error {
+func (t *Transport) refuseFull(a *try, err error) error {
 	if errors.Is(err, errFull) || errors.Is(err, errWaited) {
-		return t.refuse(u, whyFull, time.Second)
+		return t.refuse(a.u, whyFull, time.Second)
 	}
-	if errors.Is(err, errTotalTimeout) {
-		return &timeoutError{upstream: u.dial, total: true}
+	if a.overdue() {
+		return &timeoutError{upstream: a.u.dial, total: true}
 	}
 	return err
 }
@@ -124,27 +146,49 @@ func (a *try) send(req *http.Request) result {
 			a.release()
 		}
 	}()
-	sent := a.isolate(req, time.Duration(a.t.TryTimeout))
-	defer a.watch(sent)()
-	res, err := a.t.roundTrip(a.announce(sent), a.u)
+	sent := a.announce(req.WithContext(a))
+	if b, ok := req.Body.(*requestBody); ok {
+		defer a.watch(b)()
+	} else if limit := time.Duration(a.t.TryTimeout); limit > 0 {
+		a.alarm = setAlarm(limit, a)
+	}
+	res, err := a.t.roundTrip(sent, a.u)
 	if err == nil && !a.decided.CompareAndSwap(false, true) {
 		res.Body.Close() // the timeout was a moment faster
 		err = errTryTimeout
 	}
 	if err != nil {
-		kind, err := a.failed(req, sent, err)
-		r := result{err: err, kind: kind, try: a}
-		r.trace(sent.Context(), a.span)
-		return r
+		kind, err := a.failed(sent, err)
+		return result{err: err, kind: kind}
 	}
-	r := result{res: res, try: a}
+	handedOver = true
+	a.answered(req, res)
+	r := result{res: res}
 	if a.t.retry.status(res.StatusCode) {
 		r.kind = badStatus
 	}
-	r.trace(sent.Context(), a.span)
-	handedOver = true
-	a.answered(req, res)
 	return r
+}
+
+// ring ends a try whose response headers take longer than its timeout.
+func (a *try) ring() {
+	if a.decided.CompareAndSwap(false, true) {
+		a.end(errTryTimeout)
+	}
+}
+
+// watch keeps the client's body from holding a try: a read that waits for the
+// client ends with the try, and does not count against the upstream's time. It
+// returns what ends the watch.
+func (a *try) watch(b *requestBody) (stop func()) {
+	forget := context.AfterFunc(a, b.abandon)
+	limit := time.Duration(a.t.TryTimeout)
+	if limit <= 0 {
+		return func() { forget() }
+	}
+	timer := time.AfterFunc(limit, a.ring)
+	b.timed(timer, limit)
+	return func() { forget(); timer.Stop() }
 }
 
 // settle records the outcome, once.
@@ -156,57 +200,45 @@ func (a *try) settle(o Outcome, now time.Time) {
 	a.t.metrics.count(o)
 }
 
-// release gives everything back, once.
+// upgraded settles a try whose connection is no longer a request. Its body must
+// stay writable and closable by halves, so it is not wrapped; the try's context
+// goes on until the client's ends.
+func (a *try) upgraded(now time.Time) {
+	a.settle(Success, now)
+	a.giveBack()
+}
+
+// release gives everything back and ends the try's context, once.
 func (a *try) release() {
-	if !a.released.CompareAndSwap(false, true) {
+	if !a.giveBack() {
 		return
 	}
+	a.alarm.stop()
+	a.unwatch()
+	a.scope.end(context.Canceled)
+}
+
+// giveBack gives back what others may need, once.
+func (a *try) giveBack() bool {
+	if !a.released.CompareAndSwap(false, true) {
+		return false
+	}
 	a.settle(Neither, time.Now())
-	a.span.End()
 	a.u.inFlight.Add(-1)
 	a.t.group.budget.Done(a.extra)
 	if a.place != nil {
 		a.place.Leave()
 	}
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-	if a.cancel != nil {
-		a.cancel(context.Canceled)
-	}
+	return true
 }
 
-// isolate gives the try its own context, which ends when the response headers
-// take longer than the limit. It has its own request variables: the wrapped
-// transport may go on dialing in a goroutine that outlives the try, and reads
-// them there while handlers write.
-func (a *try) isolate(req *http.Request, limit time.Duration) *http.Request {
-	own := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, ownVars(req.Context()))
-	if limit <= 0 && a.t.IdleTimeout == 0 {
-		return req.WithContext(own)
+// unwatch ends the watch over the client's request.
+func (a *try) unwatch() {
+	if a.outer != nil {
+		a.outer.release()
+		return
 	}
-	ctx, cancel := context.WithCancelCause(own)
-	a.cancel = cancel
-	if limit > 0 {
-		a.timer = time.AfterFunc(limit, func() {
-			if a.decided.CompareAndSwap(false, true) {
-				cancel(errTryTimeout)
-			}
-		})
-	}
-	return req.WithContext(ctx)
-}
-
-// watch keeps the client's body from holding a try: a read that waits for the
-// client ends with the try's context, and does not count against the upstream's
-// time. It returns what ends the watch.
-func (a *try) watch(req *http.Request) func() bool {
-	b, ok := req.Body.(*requestBody)
-	if !ok {
-		return func() bool { return false }
-	}
-	b.timed(a.timer, time.Duration(a.t.TryTimeout))
-	return context.AfterFunc(req.Context(), b.abandon)
+	a.finish()
 }
 
 // announce tells the upstream how much time it has, if that is wanted and there
@@ -217,53 +249,54 @@ func (a *try) announce(req *http.Request) *http.Request {
 		return req
 	}
 	left := time.Duration(a.t.TryTimeout)
-	if end, ok := req.Context().Value(deadlineKey{}).(time.Time); ok {
+	if end := a.deadline; !end.IsZero() {
 		if total := max(time.Millisecond, end.Sub(a.start)); left == 0 || total < left {
 			left = total
 		}
 	}
-	clone := *req
-	clone.Header = req.Header.Clone()
-	clone.Header.Del(name) // never the client's own
+	req.Header = req.Header.Clone()
+	req.Header.Del(name) // never the client's own
 	if left > 0 {
-		clone.Header.Set(name, strconv.FormatInt(left.Milliseconds(), 10))
+		req.Header.Set(name, strconv.FormatInt(left.Milliseconds(), 10))
 	}
-	return &clone
+	return req
 }
 
 // failed settles a try that got no response. It returns how the try ended and
 // the error to pass on.
-func (a *try) failed(req, sent *http.Request, err error) (kind, error) {
+func (a *try) failed(sent *http.Request, err error) (kind, error) {
 	now := time.Now()
-	ctx := sent.Context()
-	switch {
+	defer a.release()
+	why := a.why()
+	switch fails := &a.t.failures; {
 	case clientBodyError(sent) != nil:
 		a.settle(Neither, now)
 		return final, clientBodyError(sent)
-	case causedBy(ctx, errHedged):
+	case errors.Is(why, errHedged):
 		a.lost(now)
 		return final, err
-	case errors.Is(err, errTryTimeout), causedBy(ctx, errTryTimeout):
+	case errors.Is(err, errTryTimeout), errors.Is(why, errTryTimeout):
 		a.overloaded(now)
-		a.settle(outcome(a.t.failures.timeouts), now)
+		a.settle(outcome(fails.timeouts), now)
 		return timeout, &timeoutError{upstream: a.u.dial, after: now.Sub(a.start)}
-	case causedBy(ctx, errTotalTimeout):
+	case a.overdue():
 		a.overloaded(now)
-		a.settle(outcome(a.t.failures.timeouts), now)
+		a.settle(outcome(fails.timeouts), now)
 		return final, &timeoutError{upstream: a.u.dial, after: now.Sub(a.start), total: true}
-	case req.Context().Err() != nil:
+	case why != nil:
 		a.settle(Neither, now)
 		return final, err
 	case isDialError(err):
-		a.settle(outcome(a.t.failures.errors), now)
+		a.settle(outcome(fails.errors), now)
 		return connect, err
 	case isTimeout(err):
 		a.overloaded(now)
-		a.settle(outcome(a.t.failures.timeouts), now)
+		a.settle(outcome(fails.timeouts), now)
 		return timeout, err
+	default:
+		a.settle(outcome(fails.errors), now)
+		return reset, err
 	}
-	a.settle(outcome(a.t.failures.errors), now)
-	return reset, err
 }
 
 // lost settles a try that another one of the same request has overtaken. That
@@ -291,92 +324,4 @@ func outcome(failed bool) Outcome {
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
-}
-
-// answered settles a try whose response headers have arrived, as far as that
-// can be said yet, and watches over the body.
-func (a *try) answered(req *http.Request, res *http.Response) {
-	now := time.Now()
-	took := now.Sub(a.start)
-	a.u.answered()
-	a.u.adapt(took, res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable, now)
-	a.t.noteLatency(took, now)
-	switch {
-	case a.t.failures.status(res.StatusCode):
-		a.settle(Failure, now)
-	case res.StatusCode == http.StatusSwitchingProtocols:
-		// The connection is no longer a request. Its body must stay writable
-		// and closable by halves, so it is not wrapped; the try's context ends
-		// with the client's.
-		a.settle(Success, now)
-		a.cancel = nil
-		a.release()
-		return
-	}
-	if req.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
-		a.settle(Success, now)
-		a.release()
-		return
-	}
-	a.detach = context.AfterFunc(req.Context(), a.release)
-	body := &responseBody{ReadCloser: res.Body, try: a, req: req}
-	if idle := time.Duration(a.t.IdleTimeout); idle > 0 {
-		cancel := a.cancel
-		body.idle = time.AfterFunc(idle, func() { cancel(errIdle) })
-	}
-	res.Body = body
-}
-
-// responseBody settles and releases its try when it ends.
-type responseBody struct {
-	io.ReadCloser
-	try  *try
-	req  *http.Request
-	idle *time.Timer // nil without an idle timeout
-}
-
-func (b *responseBody) Read(p []byte) (int, error) {
-	if b.idle != nil {
-		b.idle.Reset(time.Duration(b.try.t.IdleTimeout))
-		defer b.idle.Stop()
-	}
-	n, err := b.ReadCloser.Read(p)
-	if err == nil {
-		if !b.try.settled.Load() && time.Since(b.try.start) > settleAfter {
-			b.try.settle(Success, time.Now())
-		}
-		return n, nil
-	}
-	b.end(err)
-	return n, err
-}
-
-// end settles by how the body ended: a connection that breaks in the middle is
-// the upstream's failure, unless the client had gone before.
-func (b *responseBody) end(err error) {
-	switch {
-	case errors.Is(err, io.EOF):
-		b.try.settle(Success, time.Now())
-	case b.req.Context().Err() != nil:
-		b.try.settle(Neither, time.Now())
-	default:
-		b.try.settle(outcome(b.try.t.failures.errors), time.Now())
-	}
-	b.try.detach()
-	b.try.release()
-}
-
-// Close ends a body that was not read to its end, which says nothing bad about
-// the upstream.
-func (b *responseBody) Close() error {
-	if b.req.Context().Err() == nil {
-		b.try.settle(Success, time.Now())
-	}
-	b.try.detach()
-	if b.idle != nil {
-		b.idle.Stop()
-	}
-	err := b.ReadCloser.Close()
-	b.try.release()
-	return err
 }
