@@ -74,8 +74,11 @@ func Fail(r *http.Request, status int, code string, details []Detail, err error)
 }
 
 // LogField adds a field to the access-log entry of the request, replacing one
-// of the same key.
+// of the same key. A server without an access log has nothing to add it to.
 func LogField(r *http.Request, field zap.Field) {
+	if s, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && s.Logs == nil {
+		return
+	}
 	extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
 	if ok {
 		extra.Set(field)

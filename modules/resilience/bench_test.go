@@ -27,7 +27,7 @@ reverse_proxy %[1]s {
 		try_timeout 1s
 		breaker 5 failures open 60s
 		retry 2 on connect 502 503
-		hedge p95
+		hedge p99
 		adaptive_limit 5 500
 	}
 }`

@@ -128,7 +128,7 @@ func (v *visit) join(r *http.Request) *exchange {
 // guarded passes the request on within the bulkhead and the timeout.
 func (h *Handler) guarded(v *visit, r *http.Request, p Priority, next caddyhttp.Handler) error {
 	if h.Timeout > 0 {
-		v.limit.begin(r.Context(), func() { v.limit.end(context.Cause(r.Context())) })
+		v.limit.begin(r.Context(), &v.limit)
 		defer v.limit.end(context.Canceled)
 		defer v.limit.finish()
 		v.whole = &v.limit

@@ -16,7 +16,7 @@ type scope struct {
 	mu    sync.Mutex
 	done  chan struct{} // made when it is asked for
 	cause error         // why it has ended; nil before
-	unbid func() bool   // ends the watch over the outer context
+	watch *watch        // over the outer context; nil without one
 	inner *try          // ends with it
 	first func()        // is called at the end, and so is more
 	more  []*func()
@@ -29,28 +29,25 @@ var ended = func() chan struct{} {
 	return c
 }()
 
-// begin makes the scope follow a context: at its end a function is called, which
-// is to end the scope.
-func (s *scope) begin(outer context.Context, follow func()) {
+// begin makes the scope follow a context, at whose end e is ended.
+func (s *scope) begin(outer context.Context, e ender) {
 	s.Context = outer
 	if outer.Done() == nil {
 		return
 	}
-	s.mu.Lock() // the function may be called at once
+	s.mu.Lock() // the outer context may end at once
 	defer s.mu.Unlock()
-	s.unbid = context.AfterFunc(outer, follow)
+	s.watch = startWatch(outer, e)
 }
 
 // finish ends the watch over the outer context: the scope is not needed any
 // more.
 func (s *scope) finish() {
 	s.mu.Lock()
-	unbid := s.unbid
-	s.unbid = nil
+	w := s.watch
+	s.watch = nil
 	s.mu.Unlock()
-	if unbid != nil {
-		unbid()
-	}
+	w.stop()
 }
 
 // end ends the scope, if nothing has before.
@@ -138,6 +135,10 @@ func (s *scope) AfterFunc(f func()) (stop func() bool) {
 		s.first = f
 		return never
 	}
+	return s.addMore(f)
+}
+
+func (s *scope) addMore(f func()) (stop func() bool) {
 	entry := &f
 	s.more = append(s.more, entry)
 	return func() bool {

@@ -54,7 +54,7 @@ func (a *try) follow(ctx context.Context, t *Transport, b bounds) {
 		a.Context, a.outer = ctx, b.whole
 		return
 	}
-	a.scope.begin(ctx, func() { a.end(context.Cause(ctx)) })
+	a.scope.begin(ctx, a)
 }
 
 // Value implements context.Context.
