@@ -13,6 +13,9 @@ import (
 const figureSite = `
 {
 	admin {$FAIRWAY_ADMIN}
+	log {
+		exclude http.log.error
+	}
 }
 {$FAIRWAY_LISTEN} {
 	route {
@@ -62,18 +65,29 @@ func rate(full int) int {
 }
 
 const (
-	figureTry     = 500 * time.Millisecond
-	figureOptions = `try_timeout 500ms
+	figureTry     = time.Second
+	figureOptions = `try_timeout 1s
 				breaker 5 failures open 60s
 				retry 2`
 )
 
+// wantClosed makes sure that a figure begins with upstreams that are well.
+func wantClosed(b *testing.B, g *gateway, us []*upstream) {
+	b.Helper()
+	for _, u := range us {
+		if s := breakerState(b, g, u.addr); s != "closed" {
+			b.Fatalf("the breaker of an upstream that is well is %s: this machine cannot bear the load", s)
+		}
+	}
+}
+
 // One of three upstreams is killed under load: no client may notice.
 func BenchmarkFigure_KilledUpstream(b *testing.B) {
 	us := startUpstreams(b, 3, behaviour{})
-	g := figureGateway(b, us, figureOptions+"\nadaptive_limit 50 1000\nhedge p99")
+	g := figureGateway(b, us, figureOptions+"\nadaptive_limit 200 2000 queue 200\nhedge p99")
 	l := startLoad(b, g.url, rate(2000))
 	time.Sleep(length(4 * time.Second))
+	wantClosed(b, g, us)
 	killed := time.Now()
 	us[1].Kill()
 	time.Sleep(length(4 * time.Second))
@@ -92,6 +106,7 @@ func BenchmarkFigure_HungUpstream(b *testing.B) {
 	g := figureGateway(b, us, figureOptions)
 	l := startLoad(b, g.url, rate(2000))
 	time.Sleep(length(4 * time.Second))
+	wantClosed(b, g, us)
 	hung := time.Now()
 	if err := us[1].Signal(syscall.SIGSTOP); err != nil {
 		b.Fatal(err)

@@ -30,8 +30,18 @@ type steadyLoad struct {
 	shots []shot
 }
 
-// loadStep is how often a steady load looks at the clock.
-const loadStep = time.Millisecond
+const (
+	// loadStep is how often a steady load looks at the clock.
+	loadStep = time.Millisecond
+
+	// loadRise is how long it takes to reach its rate, since all connections
+	// are yet to be made.
+	loadRise = time.Second
+
+	// loadDebt is what a steady load catches up with at most: a machine that
+	// stood still is not to be punished for that by a burst.
+	loadDebt = 20 * time.Millisecond
+)
 
 func startLoad(t testing.TB, url string, perSecond int) *steadyLoad {
 	t.Helper()
@@ -43,24 +53,28 @@ func startLoad(t testing.TB, url string, perSecond int) *steadyLoad {
 		},
 	}
 	t.Cleanup(l.client.CloseIdleConnections)
-	go l.run(perSecond)
+	go l.run(float64(perSecond))
 	return l
 }
 
-func (l *steadyLoad) run(perSecond int) {
+func (l *steadyLoad) run(perSecond float64) {
 	defer close(l.done)
 	var all sync.WaitGroup
 	defer all.Wait()
 	tick := time.NewTicker(loadStep)
 	defer tick.Stop()
-	begun, sent := time.Now(), 0
+	begun := time.Now()
+	due, last := 0.0, begun
 	for {
 		select {
 		case <-l.stop:
 			return
 		case <-tick.C:
 		}
-		for due := int(time.Since(begun).Seconds() * float64(perSecond)); sent < due; sent++ {
+		now := time.Now()
+		risen := min(1, now.Sub(begun).Seconds()/loadRise.Seconds())
+		due += perSecond * risen * min(loadDebt, now.Sub(last)).Seconds()
+		for last = now; due >= 1; due-- {
 			all.Go(l.shoot)
 		}
 	}

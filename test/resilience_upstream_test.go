@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"strings"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,7 +117,7 @@ func (u *upstream) behave(b behaviour) {
 // asked is how often the upstream was asked so far.
 func (u *upstream) asked() int {
 	u.t.Helper()
-	n, err := strconv.Atoi(get("http://" + u.addr + askedPath).send(u.t).want(u.t, http.StatusOK).body)
+	n, err := strconv.Atoi(get("http://"+u.addr+askedPath).send(u.t).want(u.t, http.StatusOK).body)
 	if err != nil {
 		u.t.Fatal(err)
 	}

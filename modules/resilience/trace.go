@@ -1,7 +1,6 @@
 package resilience
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -12,12 +11,15 @@ import (
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
+// outward is made once, since most requests are not traced.
+var outward = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
+
 // traceTry begins the step of a request's trace that a try is, from the wait for
 // a place to the end of the response body. The upstream gets its context, so
 // that what it does is seen as part of this very try. Names without "fairway."
 // are OpenTelemetry's for HTTP clients.
 func traceTry(req *http.Request, to target, extra bool) (*http.Request, gateway.Span) {
-	ctx, span := gateway.StartSpan(req.Context(), "upstream", trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := gateway.StartSpan(req.Context(), "upstream", outward...)
 	if !span.On() {
 		return req, span
 	}
@@ -39,11 +41,12 @@ func traceTry(req *http.Request, to target, extra bool) (*http.Request, gateway.
 }
 
 // trace leaves on a try's span how the try ended.
-func (r *result) trace(ctx context.Context, span gateway.Span) {
+func (r *result) trace(a *try) {
+	span := a.span
 	if !span.On() {
 		return
 	}
-	if causedBy(ctx, errHedged) {
+	if errors.Is(a.why(), errHedged) {
 		span.String("fairway.outcome", "overtaken") // nothing has failed
 		return
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
 // try is one request to one upstream, and the context in which that is made.
@@ -29,6 +31,7 @@ type try struct {
 	outer  *scope    // which has adopted it; nil if none has
 	alarm  *alarm    // of the try's timeout; nil without one
 	body   responseBody
+	span   gateway.Span
 
 	// decided says whether the response headers or the timeout came first.
 	decided atomic.Bool
@@ -77,22 +80,33 @@ func (a *try) end(cause error) {
 // allow it. It may run beside other tries of the same request.
 func (a *try) run(req *http.Request, to target, p Priority, extra bool) result {
 	a.u, a.extra = to.u, extra
+	req, a.span = traceTry(req, to, extra)
+	if a.span.On() {
+		a.Context = req.Context()
+	}
 	if err := a.admit(p); err != nil {
-		a.unwatch()
-		if extra {
-			a.t.group.budget.Done(true)
-		}
-		kind := final // the client went away while waiting
-		if _, ok := errors.AsType[*refusedError](err); ok {
-			kind = refused
-		}
-		return result{err: err, kind: kind, to: to}
+		return a.refused(err, to)
 	}
 	if !extra {
 		a.t.group.budget.First(a.start)
 	}
 	r := a.send(req)
 	r.to = to
+	return r
+}
+
+// refused ends a try that is not sent.
+func (a *try) refused(err error, to target) result {
+	a.unwatch()
+	if a.extra {
+		a.t.group.budget.Done(true)
+	}
+	r := result{err: err, kind: final, to: to} // the client went away while waiting
+	if _, ok := errors.AsType[*refusedError](err); ok {
+		r.kind = refused
+	}
+	r.trace(a)
+	a.span.End()
 	return r
 }
 
@@ -159,14 +173,17 @@ func (a *try) send(req *http.Request) result {
 	}
 	if err != nil {
 		kind, err := a.failed(sent, err)
-		return result{err: err, kind: kind}
+		r := result{err: err, kind: kind}
+		r.trace(a)
+		return r
 	}
-	handedOver = true
-	a.answered(req, res)
 	r := result{res: res}
 	if a.t.retry.status(res.StatusCode) {
 		r.kind = badStatus
 	}
+	r.trace(a)
+	handedOver = true
+	a.answered(req, res)
 	return r
 }
 
@@ -224,6 +241,7 @@ func (a *try) giveBack() bool {
 		return false
 	}
 	a.settle(Neither, time.Now())
+	a.span.End()
 	a.u.inFlight.Add(-1)
 	a.t.group.budget.Done(a.extra)
 	if a.place != nil {
@@ -266,7 +284,6 @@ func (a *try) announce(req *http.Request) *http.Request {
 // the error to pass on.
 func (a *try) failed(sent *http.Request, err error) (kind, error) {
 	now := time.Now()
-	defer a.release()
 	why := a.why()
 	switch fails := &a.t.failures; {
 	case clientBodyError(sent) != nil:

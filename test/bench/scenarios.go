@@ -82,6 +82,7 @@ func scenarios() []Scenario {
 	return []Scenario{
 		hitScenario(), missScenario(), proxyScenario(), jwtScenario(), jwtUsersScenario(),
 		limitScenario(), validateScenario(), chainScenario(), refusalScenario(),
+		resilienceScenario(), brokenScenario(),
 	}
 }
 
