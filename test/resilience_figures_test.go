@@ -141,7 +141,7 @@ func BenchmarkFigure_FailingUpstream(b *testing.B) {
 		status  int
 	}{
 		"503":   {[]string{"FALLBACK", "fallback respond 503 sorry"}, 503},
-		"stale": {[]string{"FALLBACK", "fallback stale", "CACHE", "cache {\nmax_size 64MiB\n}"}, 200},
+		"stale": {[]string{"FALLBACK", "fallback stale", "CACHE", "cache {\nmax_size 64MiB\nstale_if_error 10m\n}"}, 200},
 	} {
 		b.Run("answer="+name, func(b *testing.B) {
 			us := startUpstreams(b, 1, behaviour{MaxAge: 1})
@@ -161,13 +161,13 @@ func BenchmarkFigure_FailingUpstream(b *testing.B) {
 			})
 			l.end()
 			cpu := cpuOf(b, g)
-			l = startLoad(b, g.url, rate(1500))
-			time.Sleep(length(9 * time.Second))
+			l = startFullLoad(b, g.url, 32)
+			time.Sleep(length(7 * time.Second))
 			seen := l.end()
 			each := (cpuOf(b, g) - cpu) / time.Duration(max(1, len(seen)))
 			asked := us[0].asked() - before
 			periods := math.Ceil(time.Since(failing).Seconds() / open.Seconds())
-			b.Logf("upstream 100 %% failing, %d requests at %.0f/s answered %s: it was asked %d times: 5 failures and their retries (at most 2 each), then at most one probe in each of %.0f open periods (target: at most %.0f)",
+			b.Logf("upstream 100 %% failing, %d requests at %.0f/s answered %s: it was asked %d times; target: 5 failures with at most 2 retries each and one probe in each of %.0f open periods, %.0f",
 				len(seen), seen.perSecond(), name, asked, periods, 15+periods)
 			b.Logf("CPU per answer: %s (target: at most 100µs)", each)
 			seen.bad(answer.status).report(b, "an upstream that fails altogether")

@@ -1,9 +1,6 @@
 package test
 
 import (
-	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -21,8 +18,7 @@ type shot struct {
 // steadyLoad sends GETs at a fixed rate, whatever the answers take: a client
 // that waits for a slow answer would spare the gateway what comes behind it.
 type steadyLoad struct {
-	client *http.Client
-	url    string
+	client *leanClient
 	stop   chan struct{}
 	done   chan struct{}
 
@@ -43,17 +39,39 @@ const (
 	loadDebt = 20 * time.Millisecond
 )
 
+func newLoad(t testing.TB, url string) *steadyLoad {
+	t.Helper()
+	l := &steadyLoad{stop: make(chan struct{}), done: make(chan struct{}), client: newLeanClient(t, url)}
+	t.Cleanup(l.client.close)
+	return l
+}
+
+// startLoad sends requests at a fixed rate.
 func startLoad(t testing.TB, url string, perSecond int) *steadyLoad {
 	t.Helper()
-	l := &steadyLoad{
-		url: url, stop: make(chan struct{}), done: make(chan struct{}),
-		client: &http.Client{
-			Timeout:   patience,
-			Transport: &http.Transport{MaxIdleConnsPerHost: 4096, DisableCompression: true},
-		},
-	}
-	t.Cleanup(l.client.CloseIdleConnections)
+	l := newLoad(t, url)
 	go l.run(float64(perSecond))
+	return l
+}
+
+// startFullLoad sends as many requests as are answered, some at a time.
+func startFullLoad(t testing.TB, url string, atOnce int) *steadyLoad {
+	t.Helper()
+	l := newLoad(t, url)
+	var all sync.WaitGroup
+	for range atOnce {
+		all.Go(func() {
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+					l.shoot()
+				}
+			}
+		})
+	}
+	go func() { defer close(l.done); all.Wait() }()
 	return l
 }
 
@@ -82,23 +100,11 @@ func (l *steadyLoad) run(perSecond float64) {
 
 func (l *steadyLoad) shoot() {
 	s := shot{at: time.Now()}
-	s.status, s.err = l.ask()
+	s.status, s.err = l.client.get()
 	s.took = time.Since(s.at)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.shots = append(l.shots, s)
-}
-
-func (l *steadyLoad) ask() (int, error) {
-	res, err := l.client.Get(l.url)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		return 0, fmt.Errorf("after status %d: %w", res.StatusCode, err)
-	}
-	return res.StatusCode, nil
 }
 
 // end stops sending, waits for the answers, and returns all that was seen.

@@ -10,11 +10,11 @@ import (
 var (
 	triesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairway_resilience_tries_total",
-		Help: "Tries made on upstreams, by how they ended: success, failure or neither (the client went away).",
+		Help: "Tries made on upstreams, and requests to routes with a breaker, by how they ended: success, failure or neither (the client went away).",
 	}, []string{"name", "outcome"})
 	refusedTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairway_resilience_refused_total",
-		Help: "Tries that were not sent, by the reason: open (the breaker) or full (the bulkhead).",
+		Help: "Tries and requests that were turned down, by the reason: open (the breaker) or full (the bulkhead).",
 	}, []string{"name", "reason"})
 	retriesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairway_resilience_retries_total",
@@ -56,42 +56,48 @@ const (
 	whyFull = "it has too many requests already"
 )
 
-// transportMetrics are one transport's counters, looked up once.
-type transportMetrics struct {
-	outcomes  [3]prometheus.Counter
-	to        [3]prometheus.Counter
-	refused   map[string]prometheus.Counter // by the reason
-	retries   [kinds]prometheus.Counter     // by what they followed
-	hedges    map[bool]prometheus.Counter   // by whether they won
-	exhausted prometheus.Counter
+// breakerMetrics are the counters of one transport's breakers or of a route's,
+// looked up once.
+type breakerMetrics struct {
+	outcomes [3]prometheus.Counter
+	to       [3]prometheus.Counter
+	refused  map[string]prometheus.Counter // by the reason
 }
 
-func metricsOf(name string) *transportMetrics {
-	m := &transportMetrics{
-		refused: map[string]prometheus.Counter{
-			whyOpen: refusedTotal.WithLabelValues(name, "open"),
-			whyFull: refusedTotal.WithLabelValues(name, "full"),
-		},
-		hedges: map[bool]prometheus.Counter{
-			true:  hedgesTotal.WithLabelValues(name, "won"),
-			false: hedgesTotal.WithLabelValues(name, "lost"),
-		},
-		exhausted: exhaustedTotal.WithLabelValues(name),
-	}
+func breakerMetricsOf(name string) breakerMetrics {
+	m := breakerMetrics{refused: map[string]prometheus.Counter{
+		whyOpen: refusedTotal.WithLabelValues(name, "open"),
+		whyFull: refusedTotal.WithLabelValues(name, "full"),
+	}}
 	for o, label := range []string{Neither: "neither", Success: "success", Failure: "failure"} {
 		m.outcomes[o] = triesTotal.WithLabelValues(name, label)
 	}
 	for _, s := range []State{Closed, Open, HalfOpen} {
 		m.to[s] = transitionsTotal.WithLabelValues(name, s.String())
 	}
+	return m
+}
+
+// transportMetrics are one transport's counters of extra tries.
+type transportMetrics struct {
+	retries   [kinds]prometheus.Counter   // by what they followed
+	hedges    map[bool]prometheus.Counter // by whether they won
+	exhausted prometheus.Counter
+}
+
+func metricsOf(name string) *transportMetrics {
+	m := &transportMetrics{
+		hedges: map[bool]prometheus.Counter{
+			true:  hedgesTotal.WithLabelValues(name, "won"),
+			false: hedgesTotal.WithLabelValues(name, "lost"),
+		},
+		exhausted: exhaustedTotal.WithLabelValues(name),
+	}
 	for _, k := range []kind{connect, reset, timeout, badStatus} {
 		m.retries[k] = retriesTotal.WithLabelValues(name, k.String())
 	}
 	return m
 }
-
-func (m *transportMetrics) count(o Outcome)     { m.outcomes[o].Inc() }
-func (m *transportMetrics) transition(to State) { m.to[to].Inc() }
 
 // upstreamCollector reads the live state of upstreams when it is scraped, so
 // that an upstream which is forgotten leaves no series behind.
@@ -103,9 +109,9 @@ var (
 	inFlight = prometheus.NewDesc("fairway_resilience_in_flight",
 		"Tries under way on an upstream.", []string{"name", "upstream"}, nil)
 	queueDepth = prometheus.NewDesc("fairway_resilience_queue_depth",
-		"Requests that wait for a place in an upstream's bulkhead.", []string{"name", "upstream"}, nil)
+		"Requests that wait for a place in the bulkhead of an upstream or of a named route.", []string{"name", "upstream"}, nil)
 	placesLimit = prometheus.NewDesc("fairway_resilience_limit",
-		"Places in an upstream's bulkhead, fixed or adaptive.", []string{"name", "upstream"}, nil)
+		"Places in the bulkhead of an upstream, fixed or adaptive, or of a named route.", []string{"name", "upstream"}, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -14,32 +14,36 @@ import (
 const partKind = "breaker"
 
 // part shows the upstreams of one group to operators, and lets them force
-// breakers. All transports of that name in a config share it.
+// breakers. All transports (or routes) of that name in a config share it; it is
+// made by the first.
 type part struct {
-	t *Transport // the first of its name in the config
+	what     string // that has the group
+	group    *Group
+	settings *settings
+	reports  *reporter
 }
 
-// showPart registers the transport's group, or finds it registered by another
-// transport of the same name, which must then agree on what they share.
-func showPart(app *gateway.App, t *Transport) error {
-	for _, p := range app.Parts() {
-		other, ok := p.(*part)
-		if !ok || other.t.Name != t.Name {
+// showPart registers a group, or finds it registered by another of the same
+// name, which must then agree on what they share.
+func showPart(app *gateway.App, p *part) error {
+	for _, q := range app.Parts() {
+		other, ok := q.(*part)
+		if !ok || other.group != p.group {
 			continue
 		}
-		if *other.t.settings != *t.settings {
-			return fmt.Errorf("transport resilient: two transports named %q share breakers but differ in their settings; give one of them another name", t.Name)
+		if *other.settings != *p.settings {
+			return fmt.Errorf("%s: two of the name %q share breakers but differ in their settings; give one of them another name", p.what, p.Name())
 		}
 		return nil
 	}
-	return app.Register(&part{t: t})
+	return app.Register(p)
 }
 
 // Kind implements gateway.Part.
 func (*part) Kind() string { return partKind }
 
 // Name implements gateway.Part.
-func (p *part) Name() string { return p.t.Name }
+func (p *part) Name() string { return p.group.name }
 
 // upstreamFacts are what an operator sees of an upstream.
 type upstreamFacts struct {
@@ -64,8 +68,8 @@ type groupFacts struct {
 func (p *part) Snapshot() any {
 	now := time.Now()
 	facts := groupFacts{Upstreams: []upstreamFacts{}}
-	facts.FirstTries, facts.ExtraTries = p.t.group.budget.Facts(now)
-	for _, u := range p.t.group.list() {
+	facts.FirstTries, facts.ExtraTries = p.group.budget.Facts(now)
+	for _, u := range p.group.list() {
 		f := upstreamFacts{Upstream: u.dial, Breaker: u.breaker.Facts(now), InFlight: u.inFlight.Load()}
 		if b := u.bulkhead.Load(); b != nil {
 			_, f.Waiting, f.Limit = b.Depth()
@@ -92,8 +96,9 @@ func (p *part) Check() error {
 
 // Act implements gateway.Actor. The actions are open, close and reset; they
 // concern the upstream that the arguments name, {"upstream":"127.0.0.1:8081"},
-// or all of the group with {"all":true}, which reset also takes without. A breaker that is opened or closed by hand stays so
-// until it is reset. The answer lists the upstreams concerned.
+// or all of the group with {"all":true}, which reset also takes without. A
+// breaker that is opened or closed by hand stays so until it is reset. The
+// answer lists the upstreams concerned.
 func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any, error) {
 	act, ok := map[string]func(*Breaker, time.Time) Transition{
 		"open":  func(b *Breaker, now time.Time) Transition { return b.Force(Open, now) },
@@ -112,9 +117,9 @@ func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any,
 		return nil, gateway.BadArgument("%s: name the upstream (upstream=127.0.0.1:8081) or say all", action)
 	}
 	concerned := []string{}
-	for _, u := range p.t.group.list() {
+	for _, u := range p.group.list() {
 		if which == "" || which == u.dial {
-			p.t.report(u, act(u.breaker, time.Now()))
+			p.reports.tell(u, act(u.breaker, time.Now()))
 			concerned = append(concerned, u.dial)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
@@ -88,9 +87,7 @@ type Transport struct {
 	retry    *retryRules
 	hedge    *hedgeRules
 	group    *Group
-	events   *caddyevents.App
-	ctx      caddy.Context
-	logger   *zap.Logger
+	reports  *reporter
 	metrics  *transportMetrics
 }
 
@@ -102,10 +99,20 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// holdGroup takes hold of the group of a name, which is given back by
+// groups.Delete.
+func holdGroup(name string, s *settings) (*Group, error) {
+	g, _, err := groups.LoadOrNew(name, func() (caddy.Destructor, error) { return newGroup(name, s), nil })
+	if err != nil {
+		return nil, err
+	}
+	return g.(*Group), nil
+}
+
 // Provision sets up the transport. Breakers that are live are not touched
 // before the first request.
 func (t *Transport) Provision(ctx caddy.Context) error {
-	t.ctx, t.logger, t.serial = ctx, ctx.Logger(), serials.Add(1)
+	t.serial = serials.Add(1)
 	t.Name = or(t.Name, "default")
 	if err := t.validate(); err != nil {
 		return fmt.Errorf("transport resilient: %w", err)
@@ -119,10 +126,11 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.HTTP.Provision(ctx); err != nil {
 		return fmt.Errorf("transport resilient: http: %w", err)
 	}
-	if err := t.provisionEvents(ctx); err != nil {
+	reports, err := newReporter(ctx, t.Name)
+	if err != nil {
 		return err
 	}
-	t.metrics = metricsOf(t.Name)
+	t.reports, t.metrics = reports, metricsOf(t.Name)
 	return t.join(ctx)
 }
 
@@ -152,15 +160,6 @@ func (t *Transport) readRules() (err error) {
 	return nil
 }
 
-func (t *Transport) provisionEvents(ctx caddy.Context) error {
-	events, err := ctx.App("events")
-	if err != nil {
-		return fmt.Errorf("getting the events app: %w", err)
-	}
-	t.events = events.(*caddyevents.App)
-	return gateway.RegisterMetrics(ctx, collectors()...)
-}
-
 // join takes hold of the group and shows it to operators.
 func (t *Transport) join(ctx caddy.Context) error {
 	app, err := gateway.From(ctx)
@@ -171,17 +170,15 @@ func (t *Transport) join(ctx caddy.Context) error {
 		if !app.AllowFaults {
 			return errors.New("transport resilient: fault is refused without the global option `fairway { allow_faults }`")
 		}
-		t.logger.Warn("faults are injected on purpose", zap.String("name", t.Name))
+		t.reports.logger.Warn("faults are injected on purpose", zap.String("name", t.Name))
 	}
-	g, _, err := groups.LoadOrNew(t.Name, func() (caddy.Destructor, error) { return newGroup(t.Name, t.settings), nil })
-	if err != nil {
+	if t.group, err = holdGroup(t.Name, t.settings); err != nil {
 		return err
 	}
-	t.group = g.(*Group)
 	for _, dial := range t.staticUpstreams(ctx) {
 		t.group.Upstream(dial, t.settings, time.Now())
 	}
-	return showPart(app, t)
+	return showPart(app, &part{what: "transport resilient", group: t.group, settings: t.settings, reports: t.reports})
 }
 
 // staticUpstreams returns the dial addresses that the reverse_proxy around this

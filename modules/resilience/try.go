@@ -123,7 +123,7 @@ func (a *try) admit(p Priority) error {
 		}
 	}
 	permit, change, ok := u.breaker.Acquire(now)
-	t.report(u, change)
+	t.reports.tell(u, change)
 	if !ok {
 		if place != nil {
 			place.Leave()
@@ -136,7 +136,7 @@ func (a *try) admit(p Priority) error {
 }
 
 func (t *Transport) refuse(u *Upstream, why string, wait time.Duration) error {
-	t.metrics.refused[why].Inc()
+	t.reports.metrics.refused[why].Inc()
 	return &refusedError{upstream: u.dial, why: why, wait: wait}
 }
 
@@ -213,8 +213,8 @@ func (a *try) settle(o Outcome, now time.Time) {
 	if !a.settled.CompareAndSwap(false, true) {
 		return
 	}
-	a.t.report(a.u, a.u.breaker.Settle(a.permit, o, now.Sub(a.start), now))
-	a.t.metrics.count(o)
+	a.t.reports.tell(a.u, a.u.breaker.Settle(a.permit, o, now.Sub(a.start), now))
+	a.t.reports.metrics.outcomes[o].Inc()
 }
 
 // upgraded settles a try whose connection is no longer a request. Its body must

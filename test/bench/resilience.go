@@ -21,7 +21,7 @@ func resilienceScenario() Scenario {
 			breaker 5 failures error_rate 50% slow 50% over 1s min 20 open 60s
 			retry 2 on connect reset timeout 502 503
 			hedge 500ms
-			adaptive_limit 50 1000 queue 50
+			adaptive_limit 100 1000 queue 50 wait 1s
 		}
 	}`
 	return Scenario{
