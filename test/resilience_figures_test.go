@@ -84,7 +84,7 @@ func wantClosed(b *testing.B, g *gateway, us []*upstream) {
 // One of three upstreams is killed under load: no client may notice.
 func BenchmarkFigure_KilledUpstream(b *testing.B) {
 	us := startUpstreams(b, 3, behaviour{})
-	g := figureGateway(b, us, figureOptions+"\nadaptive_limit 200 2000 queue 200\nhedge p99")
+	g := figureGateway(b, us, figureOptions)
 	l := startLoad(b, g.url, rate(2000))
 	time.Sleep(length(4 * time.Second))
 	wantClosed(b, g, us)
@@ -194,7 +194,7 @@ func BenchmarkFigure_BrownOut(b *testing.B) {
 	for name, breaker := range map[string]string{"off": "breaker off", "on": "breaker error_rate 80% min 20 open 5s"} {
 		b.Run("breaker="+name, func(b *testing.B) {
 			us := startUpstreams(b, 3, behaviour{Bad: 0.5, Status: 503, Took: 5 * time.Millisecond})
-			g := figureGateway(b, us, breaker+"\ntry_timeout 500ms\nretry 3 budget 20%\nhedge p95")
+			g := figureGateway(b, us, breaker+"\ntry_timeout 2s\nretry 3 budget 20%\nhedge p95")
 			l := startLoad(b, g.url, rate(1500))
 			time.Sleep(length(8 * time.Second))
 			seen := l.end()

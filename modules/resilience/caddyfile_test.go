@@ -41,6 +41,13 @@ func inHandler(options string) string { return "resilience {\n" + options + "\n}
 
 func TestConfig_MistakesNameFieldAndValue(t *testing.T) {
 	for site, want := range map[string]string{
+		"resilience {\nbreaker 5 failures\n}":                             `breaker needs a name`,
+		"resilience {\nname x\nfail_on 5xx\n}":                            `fail_on means something only with a breaker`,
+		"resilience {\nname x\nbreaker 5 failures\nfail_on 6xx\n}":        `fail_on: "6xx" is neither`,
+		"resilience {\nname x\nbreaker 5 failures ramp 3s\n}":             `ramp (3s) is for upstreams`,
+		"resilience {\nname {path}\n}":                                    `name must be without placeholders, got "{http.request.uri.path}"`,
+		"resilience {\nname x\nname y\n}":                                 `name is given twice`,
+		"resilience {\nname x\nbulkhead 5\n}\nresilience {\nname x\n}":    `two of the name "route:x" share breakers but differ`,
 		inTransport("braker off"):                                         `unknown option "braker"`,
 		inTransport("try_timeout soon"):                                   `try_timeout: "soon" is not a duration`,
 		inTransport("try_timeout -1s"):                                    `try_timeout: "-1s" must be above zero`,
@@ -94,7 +101,7 @@ func TestConfig_MistakesNameFieldAndValue(t *testing.T) {
 		inTransport("fail_on teapot"):                                     `"teapot" is neither a status such as 503, a class such as 5xx, "timeout" or "error"`,
 		inTransport("name {http.request.host}"):                           `name must be without placeholders`,
 		inTransport("http {\nno_such 1\n}"):                               `no_such`,
-		inTransport("breaker off") + "\n" + inTransport("try_timeout 1s"): `two transports named "default" share breakers but differ`,
+		inTransport("breaker off") + "\n" + inTransport("try_timeout 1s"): `two of the name "default" share breakers but differ`,
 		inPolicy("policy resilient"):                                      `policy must be another than "resilient"`,
 		inPolicy("policy no_such"):                                        `no_such`,
 		inPolicy("max_ejection half"):                                     `max_ejection: "half" is not a percentage`,
@@ -153,6 +160,9 @@ func TestConfig_MistakesInJSON(t *testing.T) {
 // Every option makes it into the JSON under its own name.
 func TestConfig_CaddyfileAndJSONSayTheSame(t *testing.T) {
 	got, err := adaptSite(`resilience {
+		name orders
+		breaker 9 failures open 5s
+		fail_on 503 timeout
 		timeout 5s
 		bulkhead 200 queue 50 wait 100ms
 		fallback stale
@@ -177,7 +187,7 @@ func TestConfig_CaddyfileAndJSONSayTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`{"bulkhead":{"max":200,"queue":50,"wait":100000000},"fallback":[{"kind":"stale"},{"body":"sorry","content_type":"text/html","kind":"respond","status":503}],"handler":"resilience","timeout":5000000000}`,
+		`{"breaker":{"failures":9,"open":5000000000},"bulkhead":{"max":200,"queue":50,"wait":100000000},"fail_on":["503","timeout"],"fallback":[{"kind":"stale"},{"body":"sorry","content_type":"text/html","kind":"respond","status":503}],"handler":"resilience","name":"orders","timeout":5000000000}`,
 		`"selection_policy":{"inner":{"policy":"least_conn"},"max_ejection":"50%","policy":"resilient"}`,
 		`"transport":{"breaker":{"error_rate":"50%","min":20,"open":15000000000,"over":2000000000,"probes":3,"slow":"40%","window":10000000000},"fail_on":["5xx","timeout"],"http":{"dial_timeout":500000000},"name":"api","protocol":"resilient","try_timeout":1000000000}`,
 	} {

@@ -1,16 +1,17 @@
 package resilience
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
@@ -22,6 +23,20 @@ func init() {
 // Handler bounds what a route may cost and gives another answer when the
 // upstreams cannot. It stands just before reverse_proxy.
 type Handler struct {
+	// Names the state of the route (its breaker and its bulkhead), which is then
+	// kept over reloads and shown to operators. Required with Breaker. Default:
+	// none; a bulkhead begins anew with every reload then.
+	Name string `json:"name,omitempty"`
+
+	// When the breaker of the whole route opens: whatever stands behind this
+	// handler is not asked then. Default: never.
+	Breaker *BreakerConfig `json:"breaker,omitempty"`
+
+	// What counts as a failure of the route: statuses ("503"), classes ("5xx"),
+	// "timeout" (an error of status 504) and "error" (any other of 500 and
+	// above). Default: 500 502 503 504 timeout error.
+	FailOn []string `json:"fail_on,omitempty"`
+
 	// How long a request may take, tries, queues and all, until response
 	// headers are written. Bodies may take longer. Default: no limit.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
@@ -38,8 +53,8 @@ type Handler struct {
 	// Default: the error itself.
 	Fallbacks []Fallback `json:"fallback,omitempty"`
 
-	bulkhead *Bulkhead
-	logger   *zap.Logger
+	bulkhead *Bulkhead // of a route without a name
+	route    *route    // nil without a name
 }
 
 // CaddyModule returns the Caddy module information.
@@ -52,11 +67,13 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
 	if err := h.validate(); err != nil {
 		return fmt.Errorf("resilience: %w", err)
 	}
-	if b := h.Bulkhead; b != nil {
+	if err := h.join(ctx); err != nil {
+		return fmt.Errorf("resilience: %w", err)
+	}
+	if b := h.Bulkhead; b != nil && h.Name == "" {
 		h.bulkhead = NewBulkhead(b.Max, b.Queue, b.waits())
 	}
 	for i := range h.Fallbacks {
@@ -71,7 +88,7 @@ func (h *Handler) validate() error {
 	if h.Timeout < 0 {
 		return fmt.Errorf("timeout must be positive, got %s", time.Duration(h.Timeout))
 	}
-	if err := h.Bulkhead.validate(); err != nil {
+	if err := h.validateRoute(); err != nil {
 		return err
 	}
 	if err := h.Priority.validate(); err != nil {
@@ -83,6 +100,24 @@ func (h *Handler) validate() error {
 		}
 	}
 	return nil
+}
+
+func (h *Handler) validateRoute() error {
+	switch {
+	case strings.ContainsAny(h.Name, "{}"):
+		return fmt.Errorf("name must be without placeholders, got %q", h.Name)
+	case h.Breaker != nil && h.Name == "":
+		return errors.New("breaker needs a name, under which its state is kept")
+	case h.FailOn != nil && h.Breaker == nil:
+		return errors.New("fail_on means something only with a breaker")
+	}
+	if _, err := parseFailures(h.FailOn); err != nil {
+		return err
+	}
+	if h.Breaker != nil && h.Breaker.Ramp != 0 {
+		return fmt.Errorf("breaker: ramp (%s) is for upstreams, not for a route", time.Duration(h.Breaker.Ramp))
+	}
+	return cmp.Or(h.Breaker.validate(), h.Bulkhead.validate())
 }
 
 // visit is one request's way through the handler.
@@ -111,6 +146,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return h.fallBack(w, r, err)
 }
 
+// guarded passes the request on if the route's breaker allows it.
+func (h *Handler) guarded(v *visit, r *http.Request, p Priority, next caddyhttp.Handler) error {
+	if h.route == nil {
+		return h.bounded(v, r, p, next)
+	}
+	if err := h.route.enter(&v.passage); err != nil {
+		return h.refuseRoute(v, r, err)
+	}
+	defer v.passage.leave()
+	err := h.bounded(v, r, p, next)
+	if !v.shed {
+		v.passage.ended(r, err)
+	}
+	return err
+}
+
 // join returns the exchange of the request: the visit's own, or that of another
 // handler around this one.
 func (v *visit) join(r *http.Request) *exchange {
@@ -125,8 +176,8 @@ func (v *visit) join(r *http.Request) *exchange {
 	return &v.exchange
 }
 
-// guarded passes the request on within the bulkhead and the timeout.
-func (h *Handler) guarded(v *visit, r *http.Request, p Priority, next caddyhttp.Handler) error {
+// bounded passes the request on within the bulkhead and the timeout.
+func (h *Handler) bounded(v *visit, r *http.Request, p Priority, next caddyhttp.Handler) error {
 	if h.Timeout > 0 {
 		v.limit.begin(r.Context(), &v.limit)
 		defer v.limit.end(context.Canceled)
@@ -136,11 +187,11 @@ func (h *Handler) guarded(v *visit, r *http.Request, p Priority, next caddyhttp.
 		defer v.disarm()
 		r = r.WithContext(&v.limit)
 	}
-	if h.bulkhead != nil {
-		if err := h.bulkhead.Enter(r.Context(), p); err != nil {
+	if place := h.places(); place != nil {
+		if err := place.Enter(r.Context(), p); err != nil {
 			return h.refuse(v, r, err)
 		}
-		v.place = h.bulkhead
+		v.place = place
 		defer v.leave()
 	}
 	err := next.ServeHTTP(&v.sentry, r)
@@ -148,6 +199,14 @@ func (h *Handler) guarded(v *visit, r *http.Request, p Priority, next caddyhttp.
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, opaque(errTotalTimeout, err))
 	}
 	return err
+}
+
+// places returns the route's bulkhead, or nil.
+func (h *Handler) places() *Bulkhead {
+	if h.route == nil {
+		return h.bulkhead
+	}
+	return h.route.state(time.Now()).bulkhead.Load()
 }
 
 // refuse answers a request that found no place in the bulkhead.
@@ -161,6 +220,10 @@ func (h *Handler) refuse(v *visit, r *http.Request, err error) error {
 		shedTotal.WithLabelValues("wait").Inc()
 	default:
 		return caddyhttp.Error(statusClientGone, err)
+	}
+	v.shed = true
+	if h.route != nil {
+		h.route.reports.metrics.refused[whyFull].Inc()
 	}
 	v.Header().Set("Retry-After", retryAfter(time.Duration(h.Bulkhead.Wait)))
 	return gateway.Fail(r, http.StatusServiceUnavailable, codeUnavailable, nil, err)
@@ -177,6 +240,9 @@ type sentry struct {
 	alarm *alarm    // of the timeout; nil without one, and when it has been stopped
 	place *Bulkhead // where the request has a place; nil if there is none
 	wrote bool
+	shed  bool // the bulkhead had no place
+
+	passage passage
 }
 
 // ring ends the request when its timeout has passed.
@@ -208,6 +274,7 @@ func (s *sentry) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		s.wrote = true
 		s.disarm()
+		s.passage.answered(status)
 	}
 	if status == http.StatusSwitchingProtocols {
 		s.leave() // the connection stops being a request
@@ -246,6 +313,7 @@ func (s *sentry) Write(p []byte) (int, error) {
 
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ http.ResponseWriter         = (*sentry)(nil)
 )

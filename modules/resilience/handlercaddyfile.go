@@ -20,6 +20,10 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // UnmarshalCaddyfile reads the directive:
 //
 //	resilience [<matcher>] {
+//		name     <name>
+//		breaker  [<n> failures] [error_rate <percent>] [slow <percent> over <duration>]
+//		         [min <calls>] [window <duration>] [open <duration>] [probes <n>]
+//		fail_on  <status|class|timeout|error>...
 //		timeout  <duration>
 //		bulkhead <max> [queue <n>] [wait <duration>]
 //		priority <placeholder> {
@@ -51,6 +55,19 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	switch option {
+	case "name":
+		if !d.AllArgs(&h.Name) {
+			return d.ArgErr()
+		}
+		return nil
+	case "breaker":
+		h.Breaker = new(BreakerConfig)
+		return h.Breaker.unmarshalCaddyfile(d)
+	case "fail_on":
+		if h.FailOn = d.RemainingArgs(); len(h.FailOn) == 0 {
+			return d.ArgErr()
+		}
+		return nil
 	case "timeout":
 		return oneDuration(d, "resilience: timeout", &h.Timeout)
 	case "bulkhead":
