@@ -82,7 +82,7 @@ func (p *part) Snapshot() any {
 // Check implements gateway.Checker: some upstream must take requests, if there
 // is any.
 func (p *part) Check() error {
-	now, all := time.Now(), p.t.group.list()
+	now, all := time.Now(), p.group.list()
 	for _, u := range all {
 		if u.breaker.Ready(now) {
 			return nil
