@@ -70,8 +70,8 @@ func thirtyFields() (schema, valid, invalid string) {
 func BenchmarkValidator(b *testing.B) {
 	schema, valid, invalid := thirtyFields()
 	s := mustSchema(b, schema)
-	plain := &bodyValidator{schema: s, limits: Limits{}.withDefaults()}
-	strip := newBodyValidator(s, Limits{}.withDefaults(), newRewriter(true, false))
+	plain := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), nil)
+	strip := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), newRewriter(true, false))
 	unknown := `{"unknown":{"a":[1,2,3]},` + valid[1:]
 	for _, c := range []struct {
 		name string
@@ -125,7 +125,7 @@ func BenchmarkParse(b *testing.B) {
 // What a hostile body costs: as many errors as the limits allow.
 func BenchmarkValidator_Hostile(b *testing.B) {
 	s := mustSchema(b, `{"items":{"items":{"type":"string"}}}`)
-	v := &bodyValidator{schema: s, limits: Limits{}.withDefaults()}
+	v := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), nil)
 	row := "[" + strings.TrimSuffix(strings.Repeat("1,", 9990), ",") + "]"
 	body := []byte("[" + strings.TrimSuffix(strings.Repeat(row+",", 10), ",") + "]")
 	b.ReportAllocs()

@@ -18,7 +18,7 @@ const maxParts = 1000
 
 // formValidator checks the fields of a form as the members of an object.
 type formValidator struct {
-	schema  *jsonschema.Schema
+	rule    *rule
 	reader  *textReader
 	members map[string]*jsonschema.Schema
 	limits  Limits
@@ -26,8 +26,8 @@ type formValidator struct {
 	layer   layer
 }
 
-func newFormValidator(s *jsonschema.Schema, limits Limits, strip bool) *formValidator {
-	f := &formValidator{schema: s, reader: newTextReader(s, 0), members: propertiesOf(s), limits: limits, strip: strip}
+func newFormValidator(s *jsonschema.Schema, rules *ruleBuilder, limits Limits, strip bool) *formValidator {
+	f := &formValidator{rule: rules.rule(s), reader: newTextReader(s, 0), members: propertiesOf(s), limits: limits, strip: strip}
 	if f.reader.members == nil {
 		f.reader.members = map[string]*textReader{}
 		for name, p := range f.members {
@@ -131,9 +131,9 @@ func (f *formValidator) check(fields map[string][]field) []Issue {
 		obj[name] = v
 	}
 	if issues != nil {
-		return tidy(issues)
+		return tidy(issues, 0)
 	}
-	return check(f.schema, obj)
+	return f.rule.check(obj)
 }
 
 func (f *formValidator) value(reader *textReader, values []field) (any, string) {

@@ -133,7 +133,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.fixed = &operation{id: file, body: &requestBody{byMethod: true, types: []*bodyType{{
 		media: "application/json", anyJSON: true,
-		json: newBodyValidator(schema, h.Limits.withDefaults(), newRewriter(h.StripUnknown, h.FillDefaults)),
+		json: newBodyValidator(schema, newRuleBuilder(), h.Limits.withDefaults(), newRewriter(h.StripUnknown, h.FillDefaults)),
 	}}}}
 	return nil
 }
@@ -205,7 +205,7 @@ func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string,
 	}
 	issues = append(issues, result.issues...)
 	if len(issues) > 0 {
-		refused = invalid(cmp.Or(result.outcome, "invalid"), tidy(issues)...)
+		refused = invalid(cmp.Or(result.outcome, "invalid"), tidy(issues, 0)...)
 		return refused.outcome, refused
 	}
 	return result.outcome, nil

@@ -23,29 +23,30 @@ type Issue struct {
 	Message string
 }
 
-// check validates a parsed document and returns everything wrong with it,
-// sorted by field; nil when it is valid.
-func check(s *jsonschema.Schema, doc any) []Issue {
-	err := s.Validate(doc)
+// libraryIssues checks a value by a schema as the library understands it, and
+// returns everything that is wrong with it. at is where in the document it stands.
+func libraryIssues(s *jsonschema.Schema, v any, at []step) []Issue {
+	err := s.Validate(v)
 	if err == nil {
 		return nil
 	}
 	var verr *jsonschema.ValidationError
 	if !errors.As(err, &verr) {
-		return []Issue{{Message: "could not be validated"}}
+		return []Issue{{fieldPath(at), "could not be validated"}}
 	}
-	c := collector{doc: doc}
+	c := collector{doc: v, base: at}
 	c.add(verr)
-	return tidy(c.issues)
+	return c.issues
 }
 
-// tidy sorts, removes repetitions and bounds the list.
-func tidy(issues []Issue) []Issue {
+// tidy sorts, removes repetitions and bounds the list, in which so many more are
+// already missing.
+func tidy(issues []Issue, missing int) []Issue {
 	slices.SortFunc(issues, func(a, b Issue) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
 	})
 	issues = slices.Compact(issues)
-	if more := len(issues) - maxIssues; more > 0 {
+	if more := len(issues) - maxIssues + missing; more > 0 && len(issues) >= maxIssues {
 		issues = append(issues[:maxIssues:maxIssues], Issue{Message: fmt.Sprintf("has %d more errors", more)})
 	}
 	return issues
@@ -55,7 +56,13 @@ func tidy(issues []Issue) []Issue {
 // client can repair, none for the keywords in between.
 type collector struct {
 	doc    any
+	base   []step // where doc stands
 	issues []Issue
+}
+
+// steps returns where an error is.
+func (c *collector) steps(e *jsonschema.ValidationError) []step {
+	return append(slices.Clone(c.base), stepsIn(c.doc, e.InstanceLocation)...)
 }
 
 func (c *collector) add(e *jsonschema.ValidationError) {
@@ -88,12 +95,12 @@ func (c *collector) add(e *jsonschema.ValidationError) {
 }
 
 func (c *collector) at(e *jsonschema.ValidationError, msg string) {
-	c.issues = append(c.issues, Issue{fieldPath(stepsIn(c.doc, e.InstanceLocation)), msg})
+	c.issues = append(c.issues, Issue{fieldPath(c.steps(e)), msg})
 }
 
 // each adds one issue for every named member of the object at e.
 func (c *collector) each(e *jsonschema.ValidationError, names []string, msg string) {
-	at := stepsIn(c.doc, e.InstanceLocation)
+	at := c.steps(e)
 	for _, name := range names {
 		c.issues = append(c.issues, Issue{fieldPath(append(at, step{name: name})), msg})
 	}

@@ -99,7 +99,7 @@ func compileDocument(doc any, opts documentOptions) (*document, error) {
 	}
 	c := &documentCompiler{
 		root: root, opts: opts,
-		set: newSchemaSet(doc, v30), rewrite: newRewriter(opts.strip, opts.defaults),
+		set: newSchemaSet(doc, v30), rules: newRuleBuilder(), rewrite: newRewriter(opts.strip, opts.defaults),
 	}
 	c.out.title = root.at("info").at("title").text()
 	c.out.version = root.at("info").at("version").text()
@@ -118,6 +118,7 @@ type documentCompiler struct {
 	root    node
 	opts    documentOptions
 	set     *schemaSet
+	rules   *ruleBuilder
 	rewrite *rewriter // shared by all operations
 	out     document
 	bind    []func() error // what to do once the schemas are compiled
@@ -303,10 +304,10 @@ func (c *documentCompiler) bodyType(t *bodyType, n node) {
 			return err
 		}
 		if isForm {
-			t.form = newFormValidator(s, c.opts.limits, c.opts.strip)
+			t.form = newFormValidator(s, c.rules, c.opts.limits, c.opts.strip)
 			return nil
 		}
-		t.json = newBodyValidator(s, c.opts.limits, c.rewrite)
+		t.json = newBodyValidator(s, c.rules, c.opts.limits, c.rewrite)
 		return nil
 	})
 }

@@ -16,9 +16,6 @@ var styles = map[string][]string{
 	"cookie": {"form"},
 }
 
-// anything is the schema that accepts every value.
-var anything = mustCompile(true)
-
 // parameter reads a Parameter Object; nil if it is one that says nothing.
 func (c *documentCompiler) parameter(n node) (*parameter, error) {
 	n, err := n.resolve()
@@ -66,16 +63,16 @@ func (c *documentCompiler) parameterSchema(p *parameter, n node) error {
 	}
 	if schema.v == nil {
 		// The parameter may be anything: only its presence is checked.
-		p.schema, p.reader = anything, newTextReader(nil, 0)
+		p.reader = newTextReader(nil, 0)
 		return nil
 	}
 	c.set.need(schema.ptr)
 	c.bind = append(c.bind, func() error {
-		var err error
-		if p.schema, err = c.set.schema(schema.ptr); err != nil {
+		s, err := c.set.schema(schema.ptr)
+		if err != nil {
 			return err
 		}
-		p.reader = newTextReader(p.schema, 0)
+		p.rule, p.reader = c.rules.rule(s), newTextReader(s, 0)
 		return nil
 	})
 	return nil

@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // parameter is one parameter of an operation: where it stands in a request, how
@@ -17,8 +15,8 @@ type parameter struct {
 	required bool
 	style    string
 	explode  bool
-	asJSON   bool // declared by content: the text is JSON
-	schema   *jsonschema.Schema
+	asJSON   bool  // declared by content: the text is JSON
+	rule     *rule // nil accepts everything
 	reader   *textReader
 }
 
@@ -60,7 +58,7 @@ func (p *parameter) check(args *arguments) []Issue {
 	case !present:
 		return nil
 	}
-	issues := check(p.schema, value)
+	issues := p.rule.check(value)
 	for i := range issues {
 		if f := issues[i].Field; f != "" && !strings.HasPrefix(f, "[") {
 			issues[i].Field = field + "." + f

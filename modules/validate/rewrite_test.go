@@ -33,7 +33,7 @@ func TestRewrite_StripsWhatNoSchemaDeclares(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := mustSchema(t, c.schema)
-			v := newBodyValidator(s, Limits{}.withDefaults(), newRewriter(true, false))
+			v := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), newRewriter(true, false))
 			got, changed, issues, _ := v.validate([]byte(c.doc))
 			if string(got) != c.want || issues != nil {
 				t.Errorf("validate(%s) = %s, issues %v\nwant %s", c.doc, got, issues, c.want)
@@ -58,7 +58,7 @@ func TestRewrite_FillsDefaults(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := mustSchema(t, c.schema)
-			v := newBodyValidator(s, Limits{}.withDefaults(), newRewriter(false, true))
+			v := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), newRewriter(false, true))
 			if got, _, issues, _ := v.validate([]byte(c.doc)); string(got) != c.want || issues != nil {
 				t.Errorf("validate(%s) = %s, issues %v\nwant %s", c.doc, got, issues, c.want)
 			}
@@ -76,7 +76,7 @@ func TestRewrite_ResultIsValidatedItself(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := mustSchema(t, c.schema)
-			v := newBodyValidator(s, Limits{}.withDefaults(), newRewriter(true, true))
+			v := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), newRewriter(true, true))
 			if got, _, issues, _ := v.validate([]byte(c.doc)); issues == nil {
 				t.Errorf("validate(%s) let %s through", c.doc, got)
 			}
@@ -88,7 +88,7 @@ func TestRewrite_ResultIsValidatedItself(t *testing.T) {
 func FuzzRewrite(f *testing.F) {
 	const schema = `{"properties":{"a":{"items":{"properties":{"b":{"default":1}}}},"o":{"$ref":"#"},"m":{"additionalProperties":{"properties":{"c":{}}}}},"patternProperties":{"^p":{}}}`
 	s := mustSchema(f, schema)
-	v := newBodyValidator(s, Limits{}.withDefaults(), newRewriter(true, true))
+	v := newBodyValidator(s, newRuleBuilder(), Limits{}.withDefaults(), newRewriter(true, true))
 	f.Add([]byte(`{"a":[{"x":1},2,"}"],"o":{"o":{"z":{}}},"m":{"k":{"c":1,"d":2}},"px":[],"\u0061b":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		once, _, issues, _ := v.validate(data)

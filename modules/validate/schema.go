@@ -38,17 +38,9 @@ func loadSchema(file string) (*jsonschema.Schema, error) {
 func newCompiler() *jsonschema.Compiler {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
+	registerTextFormats(c)
 	c.UseLoader(jsonschema.SchemeURLLoader{"file": schemaFiles{}})
 	return c
-}
-
-// mustCompile compiles a schema that is part of the program.
-func mustCompile(schema any) *jsonschema.Schema {
-	c := newCompiler()
-	if err := c.AddResource("builtin:schema", schema); err != nil {
-		panic(err)
-	}
-	return c.MustCompile("builtin:schema")
 }
 
 func fileURL(abs string) string {

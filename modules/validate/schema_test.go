@@ -117,7 +117,7 @@ func TestCheck_NamesEveryFieldAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, issue := range check(mustSchema(t, c.schema), doc) {
+			for _, issue := range newRuleBuilder().rule(mustSchema(t, c.schema)).check(doc) {
 				got = append(got, issue.Field+": "+issue.Message)
 			}
 			if !slices.Equal(got, c.want) {
@@ -142,10 +142,10 @@ func TestCheck_AssertsFormats(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.format, func(t *testing.T) {
 			s := mustSchema(t, `{"format":"`+c.format+`"}`)
-			if issues := check(s, c.good); issues != nil {
+			if issues := newRuleBuilder().rule(s).check(c.good); issues != nil {
 				t.Errorf("%q: %v", c.good, issues)
 			}
-			if issues := check(s, c.bad); len(issues) != 1 {
+			if issues := newRuleBuilder().rule(s).check(c.bad); len(issues) != 1 {
 				t.Errorf("%q passed as %s", c.bad, c.format)
 			}
 		})
@@ -158,7 +158,7 @@ func TestCheck_NeverQuotesAValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issues := check(s, doc)
+	issues := newRuleBuilder().rule(s).check(doc)
 	if len(issues) == 0 {
 		t.Fatal("no issues")
 	}
@@ -176,7 +176,7 @@ func TestTidy_BoundsTheList(t *testing.T) {
 			many = append(many, Issue{Field: strings.Repeat("a", i+1), Message: "is wrong"})
 		}
 	}
-	got := tidy(many)
+	got := tidy(many, 0)
 	if len(got) != maxIssues+1 || got[maxIssues].Message != "has 50 more errors" {
 		t.Errorf("got %d issues, the last %v", len(got), got[len(got)-1])
 	}

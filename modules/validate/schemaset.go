@@ -68,7 +68,44 @@ func (s *schemaSet) compile() error {
 	if err := s.c.AddResource(schemaSetURL, root); err != nil {
 		return err
 	}
+	s.compileLeaves()
 	return nil
+}
+
+// compileLeaves compiles the members that refer to nothing, one by one. The
+// library searches a list of all schemas under way for each that it meets, which
+// takes time quadratic in what one schema leads to; those compiled before are not
+// on that list. Faults are found again, and reported, with the whole schema.
+func (s *schemaSet) compileLeaves() {
+	for ptr, def := range s.defs {
+		schema, _ := def.(map[string]any)
+		properties, _ := schema["properties"].(map[string]any)
+		for name, p := range properties {
+			if !refers(p) {
+				_, _ = s.c.Compile(s.location(ptr) + "/properties/" + urlEscape(escapeToken(name)))
+			}
+		}
+	}
+}
+
+// refers tells whether there is a reference anywhere in a schema.
+func refers(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			if name == "$ref" || name == "$dynamicRef" || name == "$recursiveRef" || refers(member) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, refers)
+	}
+	return false
+}
+
+// location is the URL of the schema of a pointer.
+func (s *schemaSet) location(ptr string) string {
+	return schemaSetURL + "#/" + s.keyword() + "/" + urlEscape(escapeToken(ptr))
 }
 
 func (s *schemaSet) keyword() string {
@@ -80,7 +117,7 @@ func (s *schemaSet) keyword() string {
 
 // schema returns the compiled schema of a pointer that was needed.
 func (s *schemaSet) schema(ptr string) (*jsonschema.Schema, error) {
-	compiled, err := s.c.Compile(schemaSetURL + "#/" + s.keyword() + "/" + urlEscape(escapeToken(ptr)))
+	compiled, err := s.c.Compile(s.location(ptr))
 	if err != nil {
 		return nil, s.explain(err)
 	}

@@ -10,14 +10,15 @@ import (
 // nor Caddy and is safe for concurrent use.
 type bodyValidator struct {
 	schema  *jsonschema.Schema
+	rule    *rule
 	limits  Limits
 	rewrite *rewriter // nil if nothing is to be changed
 }
 
 // newBodyValidator joins a schema with a rewriter, which may be nil.
-func newBodyValidator(s *jsonschema.Schema, limits Limits, rw *rewriter) *bodyValidator {
+func newBodyValidator(s *jsonschema.Schema, rules *ruleBuilder, limits Limits, rw *rewriter) *bodyValidator {
 	rw.learn(s)
-	return &bodyValidator{schema: s, limits: limits, rewrite: rw}
+	return &bodyValidator{schema: s, rule: rules.rule(s), limits: limits, rewrite: rw}
 }
 
 // validate returns the bytes that go on to the upstream: those of body, or what
@@ -29,7 +30,7 @@ func (v *bodyValidator) validate(body []byte) (out []byte, changed bool, issues 
 	if errors.As(err, &bad) {
 		return nil, false, []Issue{{bad.Field, bad.Message}}, true
 	}
-	if issues = check(v.schema, doc); issues != nil {
+	if issues = v.rule.check(doc); issues != nil {
 		return nil, false, issues, false
 	}
 	if v.rewrite == nil {
@@ -44,7 +45,7 @@ func (v *bodyValidator) validate(body []byte) (out []byte, changed bool, issues 
 	if errors.As(err, &bad) {
 		return nil, false, []Issue{{bad.Field, bad.Message}}, true
 	}
-	if issues = check(v.schema, doc); issues != nil {
+	if issues = v.rule.check(doc); issues != nil {
 		return nil, false, issues, false
 	}
 	return out, true, nil, false
