@@ -82,6 +82,9 @@ func (s *server) export(ctx context.Context, in *exportInput) (*exportOutput, er
 // breaking off, so that nobody takes a part for the whole.
 func (s *server) stream(hc huma.Context, e *export.Export) {
 	r, w := humago.Unwrap(hc)
+	if r.Method == http.MethodHead {
+		return // net/http would read all users and throw them away
+	}
 	rc := http.NewResponseController(w)
 	extend := func() error {
 		if err := rc.Flush(); err != nil {

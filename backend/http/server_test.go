@@ -87,6 +87,22 @@ func TestHealth_WhatIsConfigured(t *testing.T) {
 	}
 }
 
+// What hangs is given five seconds, and then counts as down.
+func TestHealth_HangingAPIIsDownAfterFiveSeconds(t *testing.T) {
+	external := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer external.Close()
+	f := onSQLite(t, func(c *Config) { c.ExternalAPI = external.URL })
+	begun := time.Now()
+	a := f.want(503, f.do("GET", "/health", ""))
+	if took := time.Since(begun); took < healthTimeout || took > healthTimeout+2*time.Second {
+		t.Errorf("it took %s, want some %s", took, healthTimeout)
+	}
+	h := decode[healthBody](t, a)
+	if !h.Database || h.Redis != nil || h.ExternalAPI == nil || *h.ExternalAPI || h.Timestamp.IsZero() {
+		t.Errorf("health is %s", a.body)
+	}
+}
+
 type redisThat struct{ err error }
 
 func (r redisThat) Ping(context.Context) error { return r.err }

@@ -76,3 +76,28 @@ func TestBeginLogin_LeavesThePoolToOthers(t *testing.T) {
 	close(release)
 	logins.Wait()
 }
+
+// The pool is as the documentation says, and statements are prepared once for each
+// of its connections.
+func TestPostgres_PoolAndPreparedStatements(t *testing.T) {
+	url := pgtest.Database(t)
+	c := open(t, Config{URL: url}).Postgres().Config()
+	if c.MaxConns != 20 || c.MaxConnIdleTime != 30*time.Second || c.ConnConfig.ConnectTimeout != 2*time.Second {
+		t.Errorf("by default: %d connections, idle %s, connecting %s", c.MaxConns, c.MaxConnIdleTime, c.ConnConfig.ConnectTimeout)
+	}
+	db := open(t, Config{URL: url, MaxConns: 1, IdleTimeout: time.Second, ConnectTimeout: 3 * time.Second})
+	if c := db.Postgres().Config(); c.MaxConns != 1 || c.MaxConnIdleTime != time.Second || c.ConnConfig.ConnectTimeout != 3*time.Second {
+		t.Errorf("configured: %d connections, idle %s, connecting %s", c.MaxConns, c.MaxConnIdleTime, c.ConnConfig.ConnectTimeout)
+	}
+	ada := createUser(t, db, "ada@example.com")
+	for range 3 {
+		if _, err := db.User(t.Context(), ada.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var n int
+	err := db.Postgres().QueryRow(t.Context(), `SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM users WHERE id = $1'`).Scan(&n)
+	if err != nil || n != 1 {
+		t.Errorf("the statement is prepared %d times, %v, want once", n, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -126,6 +127,9 @@ func (s *stack) artillery(ctx context.Context, o options) error {
 	}
 	cmd := exec.CommandContext(ctx, "npx", args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	// npx starts Artillery as a child of a child: a signal has to reach them all.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	// Artillery brings a browser that this does not use.
 	cmd.Env = append(os.Environ(), "TOKEN="+s.token, "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1", "ARTILLERY_DISABLE_TELEMETRY=true")
 	if err := cmd.Run(); err != nil {
