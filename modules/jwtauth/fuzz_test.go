@@ -145,7 +145,11 @@ func FuzzVerify(f *testing.F) {
 // bit of what the parts decode to.
 func TestVerifier_NoByteMayChange(t *testing.T) {
 	now := time.Now()
-	for _, alg := range allAlgorithms() {
+	algorithms := allAlgorithms()
+	if testing.Short() {
+		algorithms = []string{"EdDSA", "HS256"}
+	}
+	for _, alg := range algorithms {
 		v := verifierOf(t, alg)
 		valid := sign(t, alg, signingKey(alg), nil, goodClaims(now))
 		if got := v.Verify(valid, now).Reason; got != ReasonOK {
