@@ -42,6 +42,25 @@ func TestLease_EndsWithItsSlot(t *testing.T) {
 	}
 }
 
+// A call that outlasts the slot brings a lease of the next one; what is left of
+// the earlier must not be spent with it.
+func TestLease_RestOfAnEarlierSlotIsNotSpent(t *testing.T) {
+	c, a, sent := leased(t)
+	large := *a
+	large.cost = 20
+	s := c.begin(&large, leasing{share: 1}, banRule{}, sent, arrived)
+	if s.call == nil {
+		t.Fatal("20 were spent of a lease of 9")
+	}
+	d, known := c.finish(s.call, &reply{granted: 20, slotLeft: 60 * second, slots: [maxPolicies]int64{1}}, sent)
+	if !known || !d.ok || d.remaining != 0 {
+		t.Fatalf("after 20 more were granted: %+v, want admitted and nothing left", d)
+	}
+	if s = c.begin(a, leasing{share: 1}, banRule{}, sent, arrived); s.call == nil || len(s.call.refunds) != 1 || s.call.refunds[0].amount != 9 {
+		t.Errorf("the next request: %+v, want a call that refunds the 9 of the earlier slot", s)
+	}
+}
+
 // What is left of a lease goes back to Redis, once.
 func TestLease_RestIsRefunded(t *testing.T) {
 	c, _, sent := leased(t)

@@ -3,10 +3,13 @@ package ratelimit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
 // What operators do to keys in Redis. These run from the admin endpoint, never
@@ -43,13 +46,26 @@ for i = 1, #h, 2 do
 end
 return {sum, redis.call('PTTL', KEYS[2])}`)
 
+// operatorTries is how often an operator's action is tried: the timeout of Redis
+// is one for requests, and all of these may be repeated.
+const operatorTries = 5
+
+func (b *redisBackend) patiently(ctx context.Context, fn func(context.Context, redis.Cmdable) error) (err error) {
+	for range operatorTries {
+		if err = b.redis.Do(ctx, fn); err == nil || ctx.Err() != nil || errors.Is(err, gateway.ErrRedisDown) {
+			return err
+		}
+	}
+	return err
+}
+
 // counted reads a key's counts and how long it is banned, in µs.
 func (b *redisBackend) counted(ctx context.Context, name string, set *policySet) (sums [maxPolicies]uint32, banned int64, err error) {
 	base := b.base(name)
 	for i := range set.policies {
 		p := &set.policies[i]
 		var v []int64
-		err = b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) (err error) {
+		err = b.patiently(ctx, func(ctx context.Context, r redis.Cmdable) (err error) {
 			v, err = countScript.Run(ctx, r, []string{base + p.tag(set.gcra), base + "ban"}, p.window, p.slots, p.limit).Int64Slice()
 			return err
 		})
@@ -64,27 +80,27 @@ func (b *redisBackend) counted(ctx context.Context, name string, set *policySet)
 func (b *redisBackend) reset(ctx context.Context, name string, set *policySet) error {
 	base := b.base(name)
 	for i := range set.policies {
-		err := b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) error {
+		err := b.patiently(ctx, func(ctx context.Context, r redis.Cmdable) error {
 			return resetScript.Run(ctx, r, []string{base + set.policies[i].tag(set.gcra)}).Err()
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) error {
+	return b.patiently(ctx, func(ctx context.Context, r redis.Cmdable) error {
 		return r.Del(ctx, base+"denials").Err()
 	})
 }
 
 func (b *redisBackend) ban(ctx context.Context, name string, length time.Duration) error {
-	return b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) error {
+	return b.patiently(ctx, func(ctx context.Context, r redis.Cmdable) error {
 		return r.Set(ctx, b.base(name)+"ban", "1", length).Err()
 	})
 }
 
 func (b *redisBackend) unban(ctx context.Context, name string) error {
 	base := b.base(name)
-	return b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) error {
+	return b.patiently(ctx, func(ctx context.Context, r redis.Cmdable) error {
 		return r.Del(ctx, base+"ban", base+"denials").Err()
 	})
 }
@@ -104,7 +120,7 @@ func (b *redisBackend) announce(ctx context.Context, c change) error {
 	if err != nil {
 		return err
 	}
-	return b.redis.Do(ctx, func(ctx context.Context, r redis.Cmdable) error {
+	return b.patiently(ctx, func(ctx context.Context, r redis.Cmdable) error {
 		return r.Publish(ctx, changesChannel, payload).Err()
 	})
 }
