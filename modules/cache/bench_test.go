@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,5 +99,29 @@ func BenchmarkHandler_Hit(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkHandler_Miss is a response that is fetched each time: one that is
+// stored under a new URL, and one that is not stored.
+func BenchmarkHandler_Miss(b *testing.B) {
+	for name, control := range map[string]string{"stored": "max-age=60", "no-store": "no-store"} {
+		b.Run(name, func(b *testing.B) {
+			h, _, err := provision(b, "", "")
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := newRunner(h, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("Cache-Control", control)
+				w.Header().Set("Content-Length", "5")
+				_, err := w.Write([]byte("hello"))
+				return err
+			}))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				r.r.URL.RawQuery = strconv.Itoa(i)
+				r.serve(b)
+			}
+		})
 	}
 }

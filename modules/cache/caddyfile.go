@@ -50,6 +50,7 @@ func init() {
 //		l2 off | {
 //			ttl      <duration>
 //			max_body <size>
+//			lock     <duration>
 //		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -219,6 +220,8 @@ func (l *L2) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalDuration(d, "l2: ttl", &l.TTL, false)
 		case "max_body":
 			err = unmarshalSize(d, "l2: max_body", &l.MaxBody)
+		case "lock":
+			err = unmarshalDuration(d, "l2: lock", &l.Lock, false)
 		default:
 			err = d.Errf("cache: l2: unknown option %q", option)
 		}

@@ -28,6 +28,7 @@ type exchange struct {
 
 	body []byte // of a QUERY request
 	part *Entry // that is stored and can be completed, or nil
+	lock *lock  // that others in the fleet wait for, or nil
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{buf: make([]byte, 0, 512)} }}
@@ -179,7 +180,7 @@ func (x *exchange) fetch(stored *Entry, v Verdict, abandoned bool) error {
 	for range 2 {
 		fl, leads := x.h.store.flights.join(x.p.variant)
 		if leads {
-			return x.forward(stored, v, fl)
+			return x.lead(stored, v, fl)
 		}
 		again, done, err := x.follow(fl)
 		if done {

@@ -63,6 +63,11 @@ type fill struct {
 	// again: what came is of no use, and the origin is to be asked anew.
 	again bool
 
+	// lock is what others in the fleet wait for, or nil; saved tells that the
+	// response is on its way to Redis, failed that there was none.
+	lock          *lock
+	saved, failed bool
+
 	mu     sync.Mutex // guards what clientGone reads
 	keep   bool       // the client may leave: the fill goes on
 	patrol *time.Timer
@@ -171,7 +176,7 @@ func (f *fill) admit() {
 		return
 	}
 	if f.flight == nil {
-		f.flight = newFlight(hash{})
+		f.flight = new(flight)
 	}
 	f.entry = e
 	f.name(e, f.header, vary)
@@ -216,6 +221,7 @@ func (f *fill) share() {
 		return
 	}
 	if f.entry == nil {
+		f.unlock()
 		f.abandon()
 		f.x.h.store.flights.end(f.flight)
 	} else if n := contentLength(f.header); n > 0 {
@@ -247,21 +253,21 @@ func (f *fill) writeHead(status int) {
 	for name, values := range f.header {
 		mergeField(dst, name, values)
 	}
-	dst["Cache-Status"] = append(dst["Cache-Status"], f.status(status))
+	dst["Cache-Status"] = append(dst["Cache-Status"], f.status(status)...)
 	f.written = true
 	f.w.WriteHeader(status)
 }
 
 // status is the value of Cache-Status for a response of the origin. RFC 9211.
-func (f *fill) status(code int) string {
-	s := f.x.h.name + "; fwd=" + f.verdict.Why.String()
-	if f.stored != nil {
-		s += "; fwd-status=" + itoa(code)
+func (f *fill) status(code int) []string {
+	if f.stored == nil {
+		return f.x.h.statusForwarded[f.verdict.Why][f.entry != nil]
 	}
+	s := f.x.h.name + "; fwd=" + f.verdict.Why.String() + "; fwd-status=" + itoa(code)
 	if f.entry != nil {
 		s += "; stored"
 	}
-	return s
+	return []string{s}
 }
 
 // Write takes a part of the body.

@@ -19,15 +19,15 @@ type flights struct {
 type flight struct {
 	at hash
 
-	// announced is closed when the head is known, or that there will be none
-	// to share.
-	announced chan struct{}
-	once      sync.Once
-
 	mu sync.Mutex
 
+	// known tells that the head is known, or that there will be none to share;
+	// announced, if anybody waits for that, is then closed.
+	known     bool
+	announced chan struct{}
+
 	// entry is the head, with its key, or nil if it is not to be shared. selects
-	// is set before announced is closed.
+	// is set before that is known.
 	entry   *Entry
 	selects selection
 
@@ -36,7 +36,7 @@ type flight struct {
 	buf    []byte
 	base   int64
 	state  flightState
-	moved  chan struct{} // closed and replaced when buf or state change
+	moved  chan struct{} // closed when buf or state change; nil if nobody waits for that
 	follow int           // those who wait for the head or stream
 	sawOne bool          // somebody waited
 	spills bool          // the body is too large to be stored
@@ -57,10 +57,6 @@ var errLost = errors.New("the response that was shared broke off")
 // comes to it directly.
 var errSpilled = errors.New("the body is too large to be shared")
 
-func newFlight(at hash) *flight {
-	return &flight{at: at, announced: make(chan struct{}), moved: make(chan struct{})}
-}
-
 // join returns the flight to a place and whether the caller leads it. A caller
 // that finds a flight is counted as follower and must call leave.
 func (f *flights) join(at hash) (fl *flight, leads bool) {
@@ -73,7 +69,7 @@ func (f *flights) join(at hash) (fl *flight, leads bool) {
 		fl.mu.Unlock()
 		return fl, false
 	}
-	fl = newFlight(at)
+	fl = &flight{at: at}
 	if f.by == nil {
 		f.by = make(map[hash]*flight)
 	}
@@ -92,12 +88,15 @@ func (f *flights) end(fl *flight) {
 
 // announce tells followers what head came. With nil there is nothing to share.
 func (fl *flight) announce(e *Entry) {
-	fl.once.Do(func() {
-		fl.mu.Lock()
-		fl.entry = e
-		fl.mu.Unlock()
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.known {
+		return
+	}
+	fl.known, fl.entry = true, e
+	if fl.announced != nil {
 		close(fl.announced)
-	})
+	}
 }
 
 // add appends to the body. Once the body is too large to be stored, window
@@ -143,9 +142,9 @@ func (fl *flight) finish(s flightState) {
 }
 
 func (fl *flight) wake() {
-	if fl.follow > 0 {
+	if fl.moved != nil {
 		close(fl.moved)
-		fl.moved = make(chan struct{})
+		fl.moved = nil
 	}
 }
 
@@ -176,13 +175,26 @@ func (fl *flight) following() int {
 	return fl.follow
 }
 
+// whenKnown is closed once the head is known.
+func (fl *flight) whenKnown() <-chan struct{} {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.announced == nil {
+		fl.announced = make(chan struct{})
+		if fl.known {
+			close(fl.announced)
+		}
+	}
+	return fl.announced
+}
+
 // wait waits for the head. It returns nil if there is none to share, if the
 // leader takes longer than patience, or if ctx ends.
 func (fl *flight) wait(ctx context.Context, patience time.Duration) *Entry {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case <-fl.announced:
+	case <-fl.whenKnown():
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
@@ -212,8 +224,12 @@ func (fl *flight) next(ctx context.Context, off int64, leader bool) (p []byte, d
 			fl.mu.Unlock()
 			return nil, false, errLost
 		}
-		p, state, moved := fl.buf[off-fl.base:], fl.state, fl.moved
+		p, state := fl.buf[off-fl.base:], fl.state
 		p = p[:len(p):len(p)]
+		if fl.moved == nil && len(p) == 0 && state == flying {
+			fl.moved = make(chan struct{})
+		}
+		moved := fl.moved
 		fl.mu.Unlock()
 		switch {
 		case state == landed:

@@ -27,7 +27,7 @@ func (x *exchange) forward(stored *Entry, v Verdict, fl *flight) error {
 func (x *exchange) newFill(stored *Entry, v Verdict, fl *flight) *fill {
 	f := &fill{
 		x: x, w: x.w, flight: fl, stored: stored, verdict: v,
-		header: make(http.Header, 16),
+		header: make(http.Header, 8),
 		asked:  time.Now().UnixMilli(),
 		seq:    x.h.store.purges.Seq(),
 	}
@@ -35,6 +35,7 @@ func (x *exchange) newFill(stored *Entry, v Verdict, fl *flight) *fill {
 		f.stamp = x.h.remote.clock.before()
 	}
 	f.part, x.part = x.part, nil
+	f.lock, x.lock = x.lock, nil
 	return f
 }
 
@@ -45,6 +46,7 @@ func (f *fill) send() error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer cancel()
 	f.cancel = cancel
+	defer f.unlock()
 	stop := func() bool { return true }
 	if x.w != nil {
 		if f.server = x.w.Header()["Server"]; f.server != nil {
@@ -132,6 +134,7 @@ func (f *fill) conclude(err error) error {
 	x := f.x
 	switch {
 	case f.again:
+		f.handOver()
 		return x.forward(nil, f.verdict, f.flight)
 	case f.useStale:
 		f.lose()
@@ -145,6 +148,7 @@ func (f *fill) conclude(err error) error {
 		f.lose()
 		return f.answerStale(0)
 	case err != nil:
+		f.failed = true
 		f.lose()
 		if f.mode == undecided {
 			f.handOnHeader()
@@ -166,6 +170,9 @@ func (f *fill) conclude(err error) error {
 	f.commit()
 	return f.pumpError()
 }
+
+// handOver leaves to the request's next fill what this one held.
+func (f *fill) handOver() { f.x.lock, f.lock = f.lock, nil }
 
 // nothing concludes for a handler that wrote no response.
 func (f *fill) nothing() {
@@ -273,7 +280,7 @@ func (f *fill) keepEntry(e *Entry) {
 	}
 	x.h.store.put(&x.p, e, x.h.VaryLimit)
 	if x.h.remote != nil {
-		x.h.remote.save(x, e, f.tags, f.stamp, x.h.L2.MaxBody)
+		f.saved = x.h.remote.save(x, e, f.tags, f.stamp, x.h.L2.MaxBody)
 	}
 	stores.WithLabelValues("stored").Inc()
 }

@@ -14,6 +14,7 @@ func (f *fill) freshen() error {
 	if !selects(f.header, f.stored) {
 		// the origin speaks of a response that is not the one we have
 		f.drop()
+		f.handOver()
 		return x.forward(nil, Verdict{Action: Fetch, Why: WhyStale}, nil)
 	}
 	status := []string{x.h.name + "; hit; fwd=" + f.verdict.Why.String() + "; fwd-status=304"}

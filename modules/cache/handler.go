@@ -133,6 +133,7 @@ type Handler struct {
 	remote          *remote // nil without Redis
 	remoteKey       remoteKey
 	statusCollapsed []string
+	statusForwarded [len(whyText)]map[bool][]string // by whether it is stored
 	bypasses        caddyhttp.MatcherSets
 	lastScope       atomic.Pointer[scope]
 	started         sync.Once
@@ -172,6 +173,10 @@ type L2 struct {
 
 	// The size in bytes of the largest body that goes to Redis. Default: 1 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How long a request waits for the response that another gateway of the
+	// fleet fetches. Default: 0, not at all: each gateway asks for itself.
+	Lock caddy.Duration `json:"lock,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -278,6 +283,10 @@ func setDefault[T comparable](to *T, value T) {
 func (h *Handler) setRules() {
 	h.name = statusName
 	h.statusCollapsed = []string{h.name + "; fwd=uri-miss; collapsed"}
+	for why, text := range whyText {
+		fwd := h.name + "; fwd=" + text
+		h.statusForwarded[why] = map[bool][]string{false: {fwd}, true: {fwd + "; stored"}}
+	}
 	h.refreshes = make(chan struct{}, maxRefreshes)
 	h.TagsHeader = http.CanonicalHeaderKey(h.TagsHeader)
 	h.rules = Rules{
@@ -359,6 +368,7 @@ func (h *Handler) Validate() error {
 		{"hit_for_miss", h.HitForMiss},
 		{"fill_timeout", h.FillTimeout},
 		{"l2: ttl", h.L2.TTL},
+		{"l2: lock", h.L2.Lock},
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("cache: %s must not be negative, got %s", d.name, time.Duration(d.value))

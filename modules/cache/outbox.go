@@ -35,10 +35,12 @@ func (o *outbox) add(p Purge) {
 	}
 }
 
-func (o *outbox) pending() bool {
+func (o *outbox) pending() bool { return o.size() > 0 }
+
+func (o *outbox) size() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.list) > 0
+	return len(o.list)
 }
 
 // take returns the waiting purges without removing them.

@@ -13,13 +13,14 @@ import (
 // part is a cache as the admin API shows it.
 type part struct {
 	h    *Handler
+	app  *gateway.App
 	name string
 }
 
 // newPart names the part after the cache; a second handler of the same name gets
 // a number.
 func newPart(h *Handler, app *gateway.App) *part {
-	p := &part{h: h, name: h.Name}
+	p := &part{h: h, app: app, name: h.Name}
 	taken := make(map[string]bool)
 	for _, other := range app.Parts() {
 		if other.Kind() == p.Kind() {
@@ -51,6 +52,7 @@ func (p *part) Snapshot() any {
 	}
 	if p.h.remote != nil {
 		s["redis_up"] = p.h.remote.redis.Up()
+		s["undelivered_purges"] = p.h.remote.outbox.size()
 	}
 	return s
 }
@@ -97,21 +99,39 @@ func (a *purgeArguments) check() error {
 	return nil
 }
 
-// Act carries out "purge".
-func (p *part) Act(_ context.Context, action string, args json.RawMessage) (any, error) {
-	if action != "purge" {
-		return nil, gateway.ErrUnknownAction
+// Act carries out "purge" and "warm".
+func (p *part) Act(ctx context.Context, action string, args json.RawMessage) (any, error) {
+	switch action {
+	case "purge":
+		var a purgeArguments
+		if err := readArguments(action, args, &a); err != nil {
+			return nil, err
+		}
+		return p.purge(&a)
+	case "warm":
+		var a warmArguments
+		if err := readArguments(action, args, &a); err != nil {
+			return nil, err
+		}
+		return p.warm(ctx, &a)
 	}
-	var a purgeArguments
+	return nil, gateway.ErrUnknownAction
+}
+
+func readArguments(action string, args json.RawMessage, to any) error {
 	decoder := json.NewDecoder(bytes.NewReader(args))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&a); err != nil {
-		return nil, gateway.BadArgument("purge: %v", err)
+	if err := decoder.Decode(to); err != nil {
+		return gateway.BadArgument("%s: %v", action, err)
 	}
+	return nil
+}
+
+func (p *part) purge(a *purgeArguments) (any, error) {
 	if err := a.check(); err != nil {
 		return nil, err
 	}
-	what, err := p.purgeOf(&a)
+	what, err := p.purgeOf(a)
 	if err != nil {
 		return nil, err
 	}

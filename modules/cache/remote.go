@@ -38,6 +38,7 @@ type remote struct {
 	prefix string
 	node   string
 	ttl    atomic.Int64 // ms
+	locks  atomic.Int64 // taken so far
 	clock  remoteClock
 	writes chan func(context.Context)
 	outbox outbox

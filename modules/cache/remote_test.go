@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
@@ -19,8 +24,13 @@ import (
 // Redis that is shared.
 func node(t testing.TB, server *redistest.Server, n int, origin originFunc) *site {
 	t.Helper()
+	return nodeWith(t, server, n, "ttl 1m", origin)
+}
+
+func nodeWith(t testing.TB, server *redistest.Server, n int, options string, origin originFunc) *site {
+	t.Helper()
 	app := fmt.Sprintf(`{"redis":{"url":%q,"timeout":"200ms"}}`, server.URL())
-	s := newSiteWith(t, fmt.Sprintf("%s-node%d {\n ttl 1m\n}", t.Name(), n), app, origin)
+	s := newSiteWith(t, fmt.Sprintf("%s-node%d {\n %s\n}", t.Name(), n, options), app, origin)
 	// one name in Redis, two in this process
 	old := s.h.remote
 	m := newRemote(s.h.store, old.redis, t.Name(), fmt.Sprint("node", n))
@@ -206,4 +216,104 @@ func TestRemote_NoVarySearchIsShared(t *testing.T) {
 	eventually(t, "Redis knows of the change", func() bool { return !a.h.remote.outbox.pending() })
 	b.h.store.memory.otter.InvalidateAll()
 	wantText(t, b.get("/x?id=1&utm=3", host), "version 1 for ")
+}
+
+// lockedFleet is three nodes that wait for each other, on one origin.
+func lockedFleet(t *testing.T, options string, origin originFunc) (*redistest.Server, []*site, *atomic.Int64) {
+	t.Helper()
+	server, asked := redistest.Start(t), new(atomic.Int64)
+	var nodes []*site
+	for i := range 3 {
+		s := nodeWith(t, server, i, options, func(w http.ResponseWriter, r *http.Request) error {
+			if r.URL.Path == "/warm-up" {
+				return nil
+			}
+			asked.Add(1)
+			return origin(w, r)
+		})
+		s.get("/warm-up")
+		nodes = append(nodes, s)
+	}
+	return server, nodes, asked
+}
+
+// everywhere sends n requests to each node at the same time.
+func everywhere(nodes []*site, n int, fields ...string) []answer {
+	answers := make([][]answer, len(nodes))
+	var wg sync.WaitGroup
+	for i, s := range nodes {
+		wg.Go(func() {
+			requests := make([][]string, n)
+			for j := range requests {
+				requests[j] = append([]string{"Host: api.example"}, fields...)
+			}
+			answers[i] = s.together("/x", requests...)
+		})
+	}
+	wg.Wait()
+	return slices.Concat(answers...)
+}
+
+func TestLock_OneRequestOfTheFleet(t *testing.T) {
+	_, nodes, asked := lockedFleet(t, "l2 {\n lock 10s\n}", func(w http.ResponseWriter, _ *http.Request) error {
+		time.Sleep(200 * time.Millisecond)
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, err := io.WriteString(w, "body")
+		return err
+	})
+	for _, a := range everywhere(nodes, 20) {
+		wantText(t, a, "body")
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times, want once", n)
+	}
+}
+
+// A response that may not be shared is waited for at most once.
+func TestLock_NothingToShare(t *testing.T) {
+	_, nodes, asked := lockedFleet(t, "l2 {\n lock 20s\n}", func(w http.ResponseWriter, r *http.Request) error {
+		time.Sleep(50 * time.Millisecond)
+		w.Header().Set("Cache-Control", "no-store")
+		_, err := io.WriteString(w, r.Header.Get("Cookie"))
+		return err
+	})
+	start := time.Now()
+	for _, a := range everywhere(nodes, 5, "Cookie: mine") {
+		wantText(t, a, "mine")
+	}
+	if n, took := asked.Load(), time.Since(start); n != 15 || took > 15*time.Second {
+		t.Errorf("the origin was asked %d times in %s, want 15 times and no wait for the lock's end", n, took)
+	}
+}
+
+// A node that dies with the lock, and a Redis that stops, hold up nobody for
+// longer than the lock.
+func TestLock_HasADeadline(t *testing.T) {
+	server, nodes, asked := lockedFleet(t, "l2 {\n lock 300ms\n}", func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, err := io.WriteString(w, "body")
+		return err
+	})
+	r := httptest.NewRequest("GET", "http://api.example/x", nil)
+	r.Host = "api.example"
+	x := nodes[0].h.newExchange(nil, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, new(caddyhttp.Server)), nil)
+	dead := nodes[0].h.remote.lockKey(x.p.full)
+	if err := server.Client().Set(context.Background(), dead, "someone who died", time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	wantText(t, nodes[1].get("/x", "Host: api.example"), "body")
+	if took := time.Since(start); took < 100*time.Millisecond || took > 10*time.Second {
+		t.Errorf("waited %s for a lock of 300ms", took)
+	}
+	server.Pause()
+	defer server.Resume()
+	start = time.Now()
+	wantText(t, nodes[2].get("/y", "Host: api.example"), "body")
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("waited %s for a Redis that does not answer", took)
+	}
+	if asked.Load() != 2 {
+		t.Errorf("the origin was asked %d times, want 2", asked.Load())
+	}
 }

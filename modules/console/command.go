@@ -41,6 +41,15 @@ gateway that shares the cache. With soft they are kept as stale ones.
 	fairway purge all`,
 	},
 	{
+		name: "warm", kind: "cache", act: "warm", short: "Fetches URLs into the cache of the running gateway",
+		long: `Asks for a list of URLs as an anonymous client would, four at a time and at most
+10,000, so that their responses are in the cache where they may be. With
+encodings each is asked for once with each Accept-Encoding.
+
+	fairway warm urls="$(cat urls.txt)"
+	fairway warm urls=http://localhost:8080/ encodings="br gzip"`,
+	},
+	{
 		name: "limits", kind: "rate_limit", short: "Shows rate limits, or acts on them",
 		long: "Shows the zones of the running gateway. With an action, carries it out.",
 	},

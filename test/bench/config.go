@@ -12,6 +12,8 @@ import (
 const (
 	wordOrigin = "ORIGIN" // the origin's host:port
 	wordBody   = "BODY"   // the body that all contenders answer
+	wordLarge  = "LARGE"  // the same for larger ones
+	wordHuge   = "HUGE"
 	wordKeys   = "KEYS"   // the folder of the keys of tokens.go
 	wordSchema = "SCHEMA" // a file with userSchema
 )
@@ -44,6 +46,8 @@ func (l *lab) caddyfile(c Contender, listen string) string {
 	return strings.NewReplacer(
 		wordOrigin, l.originAddr,
 		wordBody, string(originBody),
+		wordLarge, string(largeBody),
+		wordHuge, string(hugeBody),
 		wordKeys, l.dir,
 		wordSchema, filepath.Join(l.dir, wordSchema),
 	).Replace(b.String())
@@ -52,6 +56,9 @@ func (l *lab) caddyfile(c Contender, listen string) string {
 // writeFiles writes what the configs name, and returns the tokens.
 func (l *lab) writeFiles() (*credentials, error) {
 	if err := os.WriteFile(filepath.Join(l.dir, wordSchema), []byte(userSchema), 0o600); err != nil {
+		return nil, err
+	}
+	if err := writeBodies(l.dir); err != nil {
 		return nil, err
 	}
 	return makeTokens(l.dir)

@@ -44,16 +44,32 @@ func runLoop(args []string) error {
 // originBody is what the origin and every contender answer: 1 KiB of words.
 var originBody = append(bytes.Repeat([]byte("fairway "), 127), "fairway!"...)
 
-// The origin's two answers: one for a shared cache to keep, one not.
+// The origin's answers: for a shared cache to keep, in three sizes, and not.
 var (
-	cacheableAnswer = originAnswer("public, max-age=3600")
-	uncacheable     = originAnswer("no-store")
+	cacheableAnswer = originAnswer("public, max-age=3600", originBody)
+	largeAnswer     = originAnswer("public, max-age=3600", largeBody)
+	hugeAnswer      = originAnswer("public, max-age=3600", hugeBody)
+	uncacheable     = originAnswer("no-store", originBody)
 )
 
-func originAnswer(cacheControl string) []byte {
+func originAnswer(cacheControl string, body []byte) []byte {
 	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: %s\r\nContent-Length: %d\r\n\r\n",
-		cacheControl, len(originBody))
-	return append([]byte(head), originBody...)
+		cacheControl, len(body))
+	return append([]byte(head), body...)
+}
+
+// originReply is the answer to a request, by its path.
+func originReply(req []byte) []byte {
+	line := firstLine(req)
+	switch {
+	case bytes.Contains(line, []byte("/no-store")):
+		return uncacheable
+	case bytes.Contains(line, []byte(largePath)):
+		return largeAnswer
+	case bytes.Contains(line, []byte(hugePath)):
+		return hugeAnswer
+	}
+	return cacheableAnswer
 }
 
 // answer serves one connection by itself.
@@ -65,11 +81,7 @@ func answer(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		reply := cacheableAnswer
-		if bytes.Contains(firstLine(req), []byte("/no-store")) {
-			reply = uncacheable
-		}
-		if _, err := conn.Write(reply); err != nil {
+		if _, err := conn.Write(originReply(req)); err != nil {
 			return
 		}
 	}

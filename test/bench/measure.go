@@ -123,7 +123,7 @@ func (l *lab) probe(ctx context.Context, c Contender, url string) error {
 	switch {
 	case resp.StatusCode != c.Want.status():
 		return fmt.Errorf("answered %d, want %d: %.300s", resp.StatusCode, c.Want.status(), body)
-	case c.Want.status() == http.StatusOK && string(body) != string(originBody):
+	case c.Want.status() == http.StatusOK && string(body) != string(bodyOf(c.Request.path())):
 		return fmt.Errorf("answered another body than the origin's: %.300q", body)
 	case name != "" && !strings.Contains(resp.Header.Get(name), part):
 		return fmt.Errorf("answered %s: %q, want %q in it", name, resp.Header.Get(name), part)

@@ -74,6 +74,9 @@ type Request struct {
 	// UniquePath appends a number to the path that no other request has.
 	UniquePath bool
 
+	// Connections of the load generator. 0: as the command line says.
+	Connections int
+
 	// Keys sends an X-Key header that takes this many values in turn. 0: none.
 	Keys int
 }

@@ -79,11 +79,11 @@ func proxyPair(r Request) []Contender {
 // scenarios is the table of all that is measured. A new scenario is one more
 // entry; a new contender is one more line in its list.
 func scenarios() []Scenario {
-	return []Scenario{
+	return append([]Scenario{
 		hitScenario(), missScenario(), proxyScenario(), jwtScenario(), jwtUsersScenario(),
 		limitScenario(), validateScenario(), chainScenario(), refusalScenario(),
 		resilienceScenario(), brokenScenario(),
-	}
+	}, cacheScenarios()...)
 }
 
 func hitScenario() Scenario {

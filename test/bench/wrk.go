@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,7 +46,7 @@ func (l *lab) load(ctx context.Context, c Contender, url string, d time.Duration
 	p, err := process.Start(process.Spec{
 		Name: "wrk", Path: l.wrk, Dir: l.dir, Cores: l.loadCores,
 		Args: []string{
-			"--threads", "1", "--connections", strconv.Itoa(l.Connections), "--timeout", "10s",
+			"--threads", "1", "--connections", strconv.Itoa(cmp.Or(c.Request.Connections, l.Connections)), "--timeout", "10s",
 			"--duration", fmt.Sprintf("%ds", int(d.Seconds())+10), "--script", script, url + c.Request.path(),
 		},
 	})
