@@ -86,6 +86,7 @@ func TestCaddyfile_MistakesAreNamed(t *testing.T) {
 		"{\n l2 on\n}":                             `l2 "on": want off or a block`,
 		"{\n l2 {\n ttl 1h\n ttl 2h\n }\n}":        "l2: ttl is given twice",
 		"{\n l2 {\n size 1\n }\n}":                 `l2: unknown option "size"`,
+		"{\n l2 {\n lock off\n }\n}":               `l2: lock "off"`,
 		"{\n collapse_wait never\n}":               `collapse_wait "never"`,
 		"{\n ttl 1m\n force_ttl 1m\n}":             "exclude each other",
 		"\"a b\"":                                  `name must have no spaces or braces, got "a b"`,
