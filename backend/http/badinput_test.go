@@ -187,6 +187,6 @@ func (f *fixture) hold(fn func()) {
 		f.t.Error(err)
 		return
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
+	defer tx.Rollback()
 	fn()
 }
