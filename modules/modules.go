@@ -31,6 +31,7 @@ var order = []struct {
 	anchor    string
 }{
 	{"request_id", "map"}, // that is, after tracing: the trace has the id
+	{"log_sample", "map"},
 	{"cors", "map"},
 	{"health", "map"},
 	{"jwt_auth", "encode"},
