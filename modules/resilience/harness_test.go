@@ -193,7 +193,14 @@ func (p *proxy) logged() string {
 // state returns the state of an upstream.
 func state(t *testing.T, name, dial string) *Upstream {
 	t.Helper()
-	var found *Upstream
+	u := find(name, dial)
+	if u == nil {
+		t.Fatalf("no state of upstream %q in group %q", dial, name)
+	}
+	return u
+}
+
+func find(name, dial string) (found *Upstream) {
 	groups.Range(func(key, v any) bool {
 		if key == name {
 			g := v.(*Group)
@@ -203,9 +210,6 @@ func state(t *testing.T, name, dial string) *Upstream {
 		}
 		return true
 	})
-	if found == nil {
-		t.Fatalf("no state of upstream %q in group %q", dial, name)
-	}
 	return found
 }
 
