@@ -24,12 +24,12 @@ import (
 // Redis that is shared.
 func node(t testing.TB, server *redistest.Server, n int, origin originFunc) *site {
 	t.Helper()
-	return nodeWith(t, server, n, "ttl 1m", origin)
+	return nodeWith(t, server, n, "200ms", "ttl 1m", origin)
 }
 
-func nodeWith(t testing.TB, server *redistest.Server, n int, options string, origin originFunc) *site {
+func nodeWith(t testing.TB, server *redistest.Server, n int, timeout, options string, origin originFunc) *site {
 	t.Helper()
-	app := fmt.Sprintf(`{"redis":{"url":%q,"timeout":"200ms"}}`, server.URL())
+	app := fmt.Sprintf(`{"redis":{"url":%q,"timeout":%q}}`, server.URL(), timeout)
 	s := newSiteWith(t, fmt.Sprintf("%s-node%d {\n %s\n}", t.Name(), n, options), app, origin)
 	// one name in Redis, two in this process
 	old := s.h.remote
@@ -218,13 +218,14 @@ func TestRemote_NoVarySearchIsShared(t *testing.T) {
 	wantText(t, b.get("/x?id=1&utm=3", host), "version 1 for ")
 }
 
-// lockedFleet is three nodes that wait for each other, on one origin.
-func lockedFleet(t *testing.T, options string, origin originFunc) (*redistest.Server, []*site, *atomic.Int64) {
+// lockedFleet is three nodes that wait for each other, on one origin. A busy
+// machine must not make them give up on Redis where timeout is long.
+func lockedFleet(t *testing.T, timeout, options string, origin originFunc) (*redistest.Server, []*site, *atomic.Int64) {
 	t.Helper()
 	server, asked := redistest.Start(t), new(atomic.Int64)
 	var nodes []*site
 	for i := range 3 {
-		s := nodeWith(t, server, i, options, func(w http.ResponseWriter, r *http.Request) error {
+		s := nodeWith(t, server, i, timeout, options, func(w http.ResponseWriter, r *http.Request) error {
 			if r.URL.Path == "/warm-up" {
 				return nil
 			}
@@ -255,7 +256,7 @@ func everywhere(nodes []*site, n int, fields ...string) []answer {
 }
 
 func TestLock_OneRequestOfTheFleet(t *testing.T) {
-	_, nodes, asked := lockedFleet(t, "l2 {\n lock 10s\n}", func(w http.ResponseWriter, _ *http.Request) error {
+	_, nodes, asked := lockedFleet(t, "10s", "l2 {\n lock 10s\n}", func(w http.ResponseWriter, _ *http.Request) error {
 		time.Sleep(200 * time.Millisecond)
 		w.Header().Set("Cache-Control", "max-age=60")
 		_, err := io.WriteString(w, "body")
@@ -271,7 +272,7 @@ func TestLock_OneRequestOfTheFleet(t *testing.T) {
 
 // A response that may not be shared is waited for at most once.
 func TestLock_NothingToShare(t *testing.T) {
-	_, nodes, asked := lockedFleet(t, "l2 {\n lock 20s\n}", func(w http.ResponseWriter, r *http.Request) error {
+	_, nodes, asked := lockedFleet(t, "10s", "l2 {\n lock 20s\n}", func(w http.ResponseWriter, r *http.Request) error {
 		time.Sleep(50 * time.Millisecond)
 		w.Header().Set("Cache-Control", "no-store")
 		_, err := io.WriteString(w, r.Header.Get("Cookie"))
@@ -289,7 +290,7 @@ func TestLock_NothingToShare(t *testing.T) {
 // A node that dies with the lock, and a Redis that stops, hold up nobody for
 // longer than the lock.
 func TestLock_HasADeadline(t *testing.T) {
-	server, nodes, asked := lockedFleet(t, "l2 {\n lock 300ms\n}", func(w http.ResponseWriter, _ *http.Request) error {
+	server, nodes, asked := lockedFleet(t, "200ms", "l2 {\n lock 300ms\n}", func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Cache-Control", "max-age=60")
 		_, err := io.WriteString(w, "body")
 		return err
