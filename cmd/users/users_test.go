@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -116,6 +118,13 @@ func TestAdminCreate(t *testing.T) {
 			code, stdout, stderr := users(env(), "", "jobs", "list", "--state", "available", "--data", db.Dir, "--database-url", db.URL)
 			if code != 0 || strings.Count(stdout, `"kind":"mail"`) != 1 {
 				t.Errorf("the welcome mail is not noted: exit %d, %s, %s", code, stdout, stderr)
+			}
+			var noted struct{ ID int64 }
+			if err := json.NewDecoder(strings.NewReader(stdout)).Decode(&noted); err != nil {
+				t.Fatal(err)
+			}
+			if code, _, stderr := users(env(), "", "jobs", "retry", fmt.Sprint(noted.ID), "--data", db.Dir, "--database-url", db.URL); code != 0 {
+				t.Errorf("jobs retry %d: exit %d, %s", noted.ID, code, stderr)
 			}
 			if code, _, stderr := users(env(), "correct horse\n", args...); code != 1 || !strings.Contains(stderr, "already registered") {
 				t.Errorf("again: exit %d, %s", code, stderr)
