@@ -215,6 +215,6 @@ func BenchmarkFigure_RedisLost(b *testing.B) {
 			ms(percentile(took, 0.99)-before), ms(percentile(took, 1)), l.refusedIn[phase])
 	}
 	_ = w.Flush()
-	b.Logf("\n%smost in any second of a limit of %d: %d with on_error deny, %d with local; timeout of redis 20 ms; wrong decisions: %d",
+	fmt.Printf("\n%smost in any second of a limit of %d: %d with on_error deny, %d with local; timeout of redis 20 ms; wrong decisions: %d\n",
 		table.String(), lostLimit, l.most("/strict"), l.most("/local"), l.wrong(b))
 }

@@ -168,7 +168,7 @@ func BenchmarkFigure_LocalDecision(b *testing.B) {
 		}
 	}
 	_ = w.Flush()
-	b.Log("\n" + table.String())
+	fmt.Print("\n" + table.String())
 }
 
 func leastAndMedian(v []float64) (least, median float64) {

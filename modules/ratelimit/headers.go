@@ -40,8 +40,8 @@ func policyHeader(s *policySet) string {
 // policy with the least left, and when that next changes for the better.
 func limitHeader(s *policySet, d *decision) string {
 	p := &s.policies[d.policy]
-	b := make([]byte, 0, len(p.name)+32)
-	b = append(b, '"')
+	var room [128]byte
+	b := append(room[:0], '"')
 	b = append(b, p.name...)
 	b = append(b, `";r=`...)
 	b = strconv.AppendUint(b, uint64(d.remaining), 10)
@@ -66,11 +66,21 @@ func (h headerStyle) write(header http.Header, z *Zone, s *policySet, d *decisio
 	}
 	switch h {
 	case headersDraft:
-		header["Ratelimit-Policy"] = append(header["Ratelimit-Policy"], z.headers[s])
-		header["Ratelimit"] = append(header["Ratelimit"], limitHeader(s, d))
+		add(header, "Ratelimit-Policy", "Ratelimit", s.header, limitHeader(s, d))
 	case headersLegacy:
 		writeLegacy(header, s, d)
 	}
+}
+
+// add adds a line to two fields, which are usually not there yet.
+func add(header http.Header, name1, name2, value1, value2 string) {
+	if header[name1] != nil || header[name2] != nil {
+		header[name1] = append(header[name1], value1)
+		header[name2] = append(header[name2], value2)
+		return
+	}
+	lines := [...]string{value1, value2}
+	header[name1], header[name2] = lines[:1:1], lines[1:]
 }
 
 func writeLegacy(header http.Header, s *policySet, d *decision) {

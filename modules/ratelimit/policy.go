@@ -153,7 +153,8 @@ type policySet struct {
 	limits   uint64 // of the limits too
 	minWidth int64
 
-	tier string // the name of the tier; empty for the zone's own rates
+	tier   string // the name of the tier; empty for the zone's own rates
+	header string // the items of RateLimit-Policy
 }
 
 func newPolicySet(zone, tier string, rates []Rate, slots int, gcra bool) (*policySet, error) {
