@@ -70,8 +70,8 @@ func TestBeginLogin_LeavesThePoolToOthers(t *testing.T) {
 			t.Fatalf("reading meanwhile: %v", err)
 		}
 	}
-	if took := time.Since(begun); took > time.Second {
-		t.Errorf("ten reads took %s", took)
+	if took := time.Since(begun); took > 1900*time.Millisecond {
+		t.Errorf("ten reads took %s, as long as logins may wait", took)
 	}
 	close(release)
 	logins.Wait()

@@ -121,7 +121,7 @@ func TestReplica_Hangs(t *testing.T) {
 	}
 	db := open(t, Config{URL: main, ReplicaURL: other, QueryTimeout: 4 * time.Second})
 	createUser(t, db, "ada@example.com")
-	for n, most := range []time.Duration{3500 * time.Millisecond, time.Second} {
+	for n, most := range []time.Duration{3500 * time.Millisecond, 1900 * time.Millisecond} {
 		begun := time.Now()
 		if got := names(t, db); got != "ada@example.com" {
 			t.Errorf("the list is %s", got)
