@@ -1,6 +1,16 @@
 package main
 
-import "fmt"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+)
 
 func jwtOn(alg string) string {
 	return fmt.Sprintf(`	jwt_auth {
@@ -46,4 +56,51 @@ func jwtUsersScenario() Scenario {
 			},
 		},
 	}
+}
+
+// meetUsers sends the token of each user once, so that a measurement is about
+// tokens that were seen before, however few requests the warm-up was.
+func (l *lab) meetUsers(ctx context.Context, r Request, url string) error {
+	if r.Users == 0 || l.Short {
+		return nil
+	}
+	list, err := os.ReadFile(filepath.Join(l.dir, usersFile))
+	if err != nil {
+		return err
+	}
+	tokens := bytes.Fields(list)
+	const senders = 8
+	failed := make([]error, senders)
+	var sending sync.WaitGroup
+	for i := range senders {
+		part := tokens[i*len(tokens)/senders : (i+1)*len(tokens)/senders]
+		sending.Go(func() { failed[i] = sendEach(ctx, part, url+r.path()) })
+	}
+	sending.Wait()
+	return errors.Join(failed...)
+}
+
+func sendEach(ctx context.Context, tokens [][]byte, url string) error {
+	client := &http.Client{Transport: new(http.Transport)}
+	defer client.CloseIdleConnections()
+	for _, token := range tokens {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+string(token))
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("the token of a user was answered %d", resp.StatusCode)
+		}
+	}
+	return nil
 }

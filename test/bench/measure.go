@@ -81,6 +81,9 @@ func (l *lab) sample(ctx context.Context, c Contender) (Sample, error) {
 			return Sample{}, fmt.Errorf("warming up: %w", err)
 		}
 	}
+	if err := l.meetUsers(ctx, c.Request, url); err != nil {
+		return Sample{}, fmt.Errorf("warming up: %w", err)
+	}
 	if err := l.probe(ctx, c, url); err != nil {
 		return Sample{}, fmt.Errorf("before the measurement: %w\n%s", err, p.LogTail(20))
 	}
