@@ -16,12 +16,27 @@ const secretsConfig = `
 {
 	admin {$FAIRWAY_ADMIN}
 	debug
+	log default {
+		format filter {
+			wrap json
+			request>uri query {
+				replace access_token REDACTED
+			}
+		}
+	}
 	fairway {
 		redis {env.SECRET_REDIS_URL}
 	}
 }
 {$FAIRWAY_LISTEN} {
-	log
+	log {
+		format filter {
+			wrap json
+			request>uri query {
+				replace access_token REDACTED
+			}
+		}
+	}
 	route {
 		metrics /metrics
 		jwt_auth {
@@ -60,6 +75,7 @@ const secretsConfig = `
 // answer of the admin API and in no metric.
 func TestSecrets_AreShownNowhere(t *testing.T) {
 	const key, redisPassword, body = "key-that-nobody-may-see-0123456789abcdef", "redis-password-9f3b", "body-that-nobody-may-see"
+	const queryToken, cookie = "query-token-4c1d", "cookie-value-77aa"
 	redis, o := redistest.Start(t), startOrigin(t)
 	if err := redis.Client().ConfigSet(t.Context(), "requirepass", redisPassword).Err(); err != nil {
 		t.Fatal(err)
@@ -80,6 +96,10 @@ func TestSecrets_AreShownNowhere(t *testing.T) {
 	get(g.url+"/cached/a").as(token).send(t).want(t, http.StatusOK)
 	post(g.url+"/plain", fmt.Sprintf(`{"password":%q}`, body)).as(token).send(t).want(t, http.StatusOK)
 	get(g.url+"/cached/a").as(forged).send(t).want(t, http.StatusUnauthorized)
+	r := get(g.url+"/cached/d?access_token="+queryToken).as(token).with("Cookie", "session="+cookie)
+	r.send(t).want(t, http.StatusOK)
+	refusals := get(g.url+"/cached/e").as(forged).with("Cookie", "session="+cookie).send(t).body +
+		get(g.url+"/cached/e").with("Authorization", "Basic "+cookie).send(t).body
 	redis.Kill()
 	get(g.url+"/cached/b").as(token).send(t).want(t, http.StatusOK)
 	get(g.url+"/cached/c").as(token).send(t).want(t, http.StatusOK)
@@ -87,6 +107,7 @@ func TestSecrets_AreShownNowhere(t *testing.T) {
 	shown := map[string]string{
 		"/config/":  g.config(),
 		"/fairway/": get(g.admin+"/fairway/").send(t).want(t, http.StatusOK).body,
+		"refusals":  refusals,
 		"/metrics":  get(g.url+"/metrics").send(t).want(t, http.StatusOK).body,
 	}
 	if err := g.Stop(stopGrace); err != nil {
@@ -99,6 +120,7 @@ func TestSecrets_AreShownNowhere(t *testing.T) {
 	for where, text := range shown {
 		for what, secret := range map[string]string{
 			"the signing key": key, "the Redis password": redisPassword, "a request body": body,
+			"a token in a query": queryToken, "a cookie": cookie,
 			"a token": signature, "a forged token": strings.Repeat("B", len(signature)-1),
 		} {
 			if strings.Contains(text, secret) {

@@ -49,7 +49,7 @@ func TestAccessLog_SaysWhatHappenedAndNoSecret(t *testing.T) {
 	if len(failures) != 1 || !strings.Contains(fmt.Sprint(failures[0]["error"]), "127.0.0.1:1") || failures[0]["request_id"] != lines[2]["request_id"] {
 		t.Errorf("errors.log: %v", failures)
 	}
-	for _, name := range []string{"access.log", "errors.log"} {
+	for _, name := range []string{"access.log", "errors.log", "default.log"} {
 		text, err := os.ReadFile(filepath.Join(logs, name))
 		if err != nil {
 			t.Fatal(err)

@@ -83,7 +83,7 @@ func scenarios() []Scenario {
 		hitScenario(), missScenario(), proxyScenario(), jwtScenario(), jwtUsersScenario(),
 		limitScenario(), validateScenario(), chainScenario(), refusalScenario(),
 		resilienceScenario(), brokenScenario(),
-	}, cacheScenarios()...)
+	}, append(cacheScenarios(), edgeScenarios()...)...)
 }
 
 func hitScenario() Scenario {
