@@ -1,0 +1,34 @@
+package resilience
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMetrics_CountRetriesHedgesAndAnEmptyBudget(t *testing.T) {
+	slow := newOrigin(t, func(http.ResponseWriter, *http.Request) { time.Sleep(60 * time.Millisecond) })
+	quick := newOrigin(t, nil)
+	p := startProxy(t, site("name counted\nbreaker off\nhedge 10ms\nretry 1 on 503 budget 1% min 1 {\nbackoff 1ms 1ms\n}", slow, quick)+"\nmetrics /metrics")
+	p.get("/") // a hedge wins
+	quick.set(hang)
+	p.get("/") // a hedge loses
+	slow.set(status(503))
+	quick.set(status(503))
+	for range 20 { // the budget of 10 tries per ten seconds ends
+		p.get("/")
+	}
+	for _, want := range []string{
+		`fairway_resilience_hedges_total{name="counted",outcome="won"} 1`,
+		`fairway_resilience_hedges_total{name="counted",outcome="lost"} 1`,
+		`fairway_resilience_retries_total{after="status",name="counted"} `,
+		`fairway_resilience_budget_exhausted_total{name="counted"} `,
+	} {
+		eventually(t, fmt.Sprintf("the metrics have %s", want), func() bool {
+			got := p.get("/metrics").body
+			return strings.Contains(got, want) && !strings.Contains(got, want+"0\n")
+		})
+	}
+}
