@@ -541,3 +541,61 @@ func TestNever_ABodyOfAGetPoisons(t *testing.T) {
 		t.Errorf("a request with a body was answered from the cache: %q", got)
 	}
 }
+
+// RFC 9111, 3.5: what is cacheable, but does not say that it is for all, is for
+// nobody but the one with the credentials who asked.
+func TestNever_AnAnswerToCredentialsIsForOthers(t *testing.T) {
+	for _, control := range []string{"max-age=60", "max-age=60, stale-while-revalidate=60", "no-cache"} {
+		for _, mark := range []string{"Authorization: Bearer ", "X-User: "} {
+			s := newSite(t, "", personal(20*time.Millisecond, "Cache-Control: "+control, `Etag: "1"`))
+			s.outer = user
+			for range 2 {
+				answers := s.together("/", []string{mark + "ann"}, []string{mark + "bob"}, []string{}, []string{mark + "root"})
+				for i, name := range []string{"ann", "bob", "", "root"} {
+					if got := answers[i].text; strings.Trim(strings.ReplaceAll(got, "Bearer ", ""), "|") != name {
+						t.Errorf("%s, %s: %q got %q", control, mark, name, got)
+					}
+				}
+				for _, name := range []string{"root", "ann"} {
+					s.get("/", mark+name)
+					if got := s.get("/").text; strings.Contains(got, name) {
+						t.Errorf("%s, %s: nobody got %q", control, mark, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A token in the query or in a cookie identifies its user as one in a header
+// does: responses are apart by user, and the token is in no key.
+func TestNever_TokensInCookieOrQueryShare(t *testing.T) {
+	s := newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
+		time.Sleep(20 * time.Millisecond)
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		_, err := io.WriteString(w, "for "+r.Header.Get("X-User"))
+		return err
+	})
+	s.outer = func(w http.ResponseWriter, r *http.Request) {
+		token := r.URL.Query().Get("token")
+		if c, err := r.Cookie("token"); err == nil {
+			token = c.Value
+		}
+		r.Header.Set("X-User", strings.TrimPrefix(token, "secret-of-"))
+		user(w, r)
+	}
+	for range 2 {
+		var wg sync.WaitGroup
+		for _, name := range []string{"root", "ann", "bob"} {
+			wg.Go(func() { wantText(t, s.get("/?token=secret-of-"+name), "for "+name) })
+			wg.Go(func() { wantText(t, s.get("/", "Cookie: token=secret-of-"+name), "for "+name) })
+		}
+		wg.Go(func() { wantText(t, s.get("/"), "for ") })
+		wg.Wait()
+	}
+	for e := range s.h.store.memory.otter.Values() {
+		if strings.Contains(e.key, "secret") {
+			t.Errorf("a token is part of the key %q", e.key)
+		}
+	}
+}
