@@ -36,6 +36,8 @@ type site struct {
 
 type originFunc func(w http.ResponseWriter, r *http.Request) error
 
+var provisioning sync.Mutex
+
 // provision makes a handler from a Caddyfile block and an app from JSON.
 func provision(t testing.TB, block, app string) (*Handler, *gateway.App, error) {
 	t.Helper()
@@ -50,7 +52,9 @@ func provision(t testing.TB, block, app string) (*Handler, *gateway.App, error) 
 	if app != "" {
 		cfg.AppsRaw = caddy.ModuleMap{"fairway": json.RawMessage(app)}
 	}
+	provisioning.Lock() // Caddy provisions one config at a time
 	base, err := caddy.ProvisionContext(cfg)
+	provisioning.Unlock()
 	if err != nil {
 		return nil, nil, err
 	}

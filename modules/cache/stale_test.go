@@ -253,10 +253,10 @@ func TestStale_SoftPurge(t *testing.T) {
 		{"max-age=60, stale-while-revalidate=60", "response 1", "response 1"},
 		{"max-age=60, must-revalidate", "<502>", "response 2"},
 	} {
-		fail := false
+		var fail atomic.Bool
 		var s *site
 		s = newSite(t, "{\n stale_if_disconnected off\n}", func(w http.ResponseWriter, r *http.Request) error {
-			if fail {
+			if fail.Load() {
 				return caddyhttp.Error(http.StatusBadGateway, io.ErrUnexpectedEOF)
 			}
 			w.Header().Set("Cache-Control", tc.control)
@@ -267,7 +267,7 @@ func TestStale_SoftPurge(t *testing.T) {
 		s.get("/b")
 		s.h.purge(Purge{Kind: kindAll, Soft: true})
 		wantText(t, s.get("/b"), tc.want)
-		fail = true
+		fail.Store(true)
 		got := s.get("/a")
 		if got.StatusCode == http.StatusBadGateway {
 			got.text = "<502>"
