@@ -74,6 +74,8 @@ func (l fleetLoad) length() time.Duration {
 		return time.Duration(float64(l.slots)+0.98) * time.Second
 	case l.naive:
 		return 3 * time.Second
+	case l.load < 0.1: // few requests a second
+		return 30 * time.Second
 	}
 	return 6 * time.Second
 }
@@ -122,9 +124,15 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 	}
 	warm := testSet(b, l.slots, false, "1000000/1s")
 	for _, take := range takes { // connections are made once, not per request
-		for !take(testAsk(warm, "nobody", 1)) {
-			time.Sleep(10 * time.Millisecond)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for !take(testAsk(warm, fmt.Sprint("nobody", i), 1)) {
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
 		}
+		wg.Wait()
 	}
 	time.Sleep(2 * settleEvery)
 	before := serverStats(b, admin)

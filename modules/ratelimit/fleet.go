@@ -17,8 +17,8 @@ const (
 
 	// A node says every fleetBeat that it lives, and counts as gone after
 	// fleetGone of silence.
-	fleetBeat = 10 * time.Second
-	fleetGone = 30 * time.Second
+	fleetBeat = 15 * time.Second
+	fleetGone = 45 * time.Second
 )
 
 // fleetScript notes that a node lives, forgets silent ones and counts the rest.

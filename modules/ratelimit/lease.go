@@ -6,7 +6,7 @@ const (
 	// idleMin is how long a lease may lie unused before it is handed back, and
 	// settleAfter how long a passed one waits for a call to ride on.
 	idleMin     = int64(250 * time.Millisecond / time.Microsecond)
-	settleAfter = int64(100 * time.Millisecond / time.Microsecond)
+	settleAfter = int64(500 * time.Millisecond / time.Microsecond)
 
 	// driftMargin is the part of a lease's time given up, because this node's
 	// clock may run slower than that of Redis: 0.1%, twice what NTP allows.

@@ -66,7 +66,7 @@ func TestLease_RestIsRefunded(t *testing.T) {
 	c, _, sent := leased(t)
 	after := instant{sent.mono + 61*second, sent.wall + 61*second}
 	calls := c.due(banRule{}, after, 10)
-	if len(calls) != 1 || len(calls[0].refunds) != 1 || calls[0].refunds[0].amount != 9 || calls[0].seq == 0 {
+	if len(calls) != 1 || len(calls[0].refunds) != 1 || calls[0].refunds[0].amount != 9 || calls[0].seq < sent.wall {
 		t.Fatalf("due: %+v, want one call that refunds 9", calls)
 	}
 	c.finish(calls[0], nil, after) // lost: it may have been applied
@@ -77,6 +77,45 @@ func TestLease_RestIsRefunded(t *testing.T) {
 	c.finish(again[0], &reply{}, after)
 	if more := c.due(banRule{}, after, 10); len(more) != 0 {
 		t.Errorf("after it was acknowledged: %+v", more)
+	}
+}
+
+// What is owed since a batch was sent waits until that batch is acknowledged.
+func TestLease_OneBatchAtATime(t *testing.T) {
+	c, a, sent := leased(t)
+	after := instant{sent.mono + 61*second, sent.wall + 61*second}
+	first := c.due(banRule{}, after, 10)[0]
+	c.finish(first, nil, after)
+	c.refund(a, &decision{issue: &issue{slots: [maxPolicies]int64{7}}}, after)
+	again := c.due(banRule{}, after, 10)
+	if len(again) != 1 || again[0].seq != first.seq || len(again[0].refunds) != 1 || again[0].refunds[0].amount != 9 {
+		t.Fatalf("with one more owed: %+v, want the unacknowledged batch as it was", again)
+	}
+	c.finish(again[0], &reply{}, after)
+	s := c.begin(a, leasing{share: 1}, banRule{}, after, arrived)
+	if s.call == nil || s.call.seq <= first.seq || len(s.call.refunds) != 1 || s.call.refunds[0].amount != 1 {
+		t.Errorf("after the acknowledgement: %+v, want a new batch that refunds 1", s.call)
+	}
+}
+
+// An event that is refunded late goes back to the slot it was charged to, and
+// not into a lease of another.
+func TestLease_LateRefundIsExact(t *testing.T) {
+	c, a, sent := leased(t)
+	spent := c.begin(a, leasing{share: 1}, banRule{}, sent, arrived).decision
+	after := instant{sent.mono + 61*second, sent.wall + 61*second}
+	s := c.begin(a, leasing{share: 1}, banRule{}, after, arrived)
+	if s.call == nil || s.call.refunds[0].amount != 8 {
+		t.Fatalf("in the next slot: %+v, want a call that refunds 8", s)
+	}
+	c.finish(s.call, &reply{granted: 2, slotLeft: 60 * second, slots: [maxPolicies]int64{1}}, after)
+	c.refund(a, &spent, after)
+	if d := c.begin(a, leasing{share: 1}, banRule{}, after, arrived).decision; !d.ok {
+		t.Fatalf("the second event of the new lease: %+v", d)
+	}
+	s = c.begin(a, leasing{share: 1}, banRule{}, after, arrived)
+	if s.call == nil || len(s.call.refunds) != 1 || s.call.refunds[0].amount != 1 || s.call.refunds[0].issue != spent.issue {
+		t.Errorf("the third: %+v, want a call that refunds exactly 1 to the old slot", s)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,24 @@ func TestScript_RefundsAreVoidAfterALoss(t *testing.T) {
 		if r := mustCharge(t, b, back); r.remaining != 0 {
 			t.Errorf("again=%t: a refund of what was lost freed %d events of others", again, r.remaining)
 		}
+	}
+}
+
+// A refund takes no more out of a slot than is in it.
+func TestScript_RefundsOnlyWhatItsSlotHas(t *testing.T) {
+	b, server := script(t, "a")
+	set := testSet(t, 1, false, "10/1h")
+	r := mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 2, want: 2, share: 1, total: -1})
+	earlier := strconv.FormatInt(r.slots[0]-1, 10)
+	if err := server.Client().HSet(t.Context(), b.keys(sharedName("k"), set)[0], earlier, 5).Err(); err != nil {
+		t.Fatal(err)
+	}
+	back := call{
+		name: nameOf("k"), set: set, share: 1, total: 2, seq: 7,
+		refunds: []refund{{&issue{slots: r.slots, at: r.now}, 6}},
+	}
+	if r = mustCharge(t, b, back); r.remaining != 5 {
+		t.Errorf("after a refund of 6 to a slot of 2: %d remaining, want 5", r.remaining)
 	}
 }
 
