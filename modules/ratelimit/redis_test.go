@@ -108,6 +108,37 @@ func TestScript_RestoresWhatRedisLost(t *testing.T) {
 	}
 }
 
+// A replica that took over may lack the last charges: the node that made them
+// tells, although the key is there.
+func TestScript_RestoresWhatAReplicaLacks(t *testing.T) {
+	b, server := script(t, "a")
+	set := testSet(t, 1, false, "10/1h")
+	take := func(n uint32, total int64, own uint32) *reply {
+		return mustCharge(t, b, call{name: nameOf("k"), set: set, cost: n, want: n, share: 1, total: total, own: [maxPolicies]uint32{own}})
+	}
+	r := take(2, -1, 0)
+	key := b.keys(sharedName("k"), set)[0]
+	behind := server.Client().HGetAll(t.Context(), key).Val()
+	r = take(5, r.total, 2)
+	if err := server.Client().HSet(t.Context(), key, behind).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if r = take(4, r.total, 7); r.granted != 0 || r.remaining != 3 {
+		t.Errorf("after 5 of 7 charges were lost: granted %d, %d remaining, want none of 4 and 3 remaining", r.granted, r.remaining)
+	}
+}
+
+// A lease of several windows ends with the shortest one's slot.
+func TestScript_LeaseEndsWithTheShortestSlot(t *testing.T) {
+	b, _ := script(t, "a")
+	for _, rates := range [][]string{{"10/1s", "100/1h"}, {"100/1h", "10/1s"}} {
+		set := testSet(t, 2, false, rates...)
+		if r := mustCharge(t, b, call{name: nameOf("k"), set: set, cost: 1, want: 1, share: 1, total: -1}); r.slotLeft > second/2 {
+			t.Errorf("%v: a lease of %d µs, a slot has %d", rates, r.slotLeft, second/2)
+		}
+	}
+}
+
 func TestScript_KeysExpire(t *testing.T) {
 	b, server := script(t, "a")
 	set := testSet(t, 12, false, "10/1m", "100/1h")
