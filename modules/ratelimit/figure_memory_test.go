@@ -55,45 +55,54 @@ type decisionCost struct {
 	allocs float64
 }
 
-// measureDecisions asks about n keys in random order on two goroutines. The
-// texts of the keys lie ready in that order, so that what is in no cache is the
-// limiter's and not the benchmark's. Reading the clock and hashing the text are
-// part of a decision.
+// measureDecisions asks about n keys on two goroutines, each in a random order of
+// its own, so that half of the keys were last asked about by the other, as in a
+// server. The texts lie ready in that order: what is in no cache is the limiter's
+// and not the benchmark's. Reading the clock and hashing the text are part of a
+// decision.
 func measureDecisions(tb testing.TB, n, each int, take decider) decisionCost {
 	const goroutines = 2
 	set := testSet(tb, defaultSlots, false, "1000000000/1h")
 	for i := range n {
 		take(testAsk(set, fmt.Sprintf("client%07d", i), 1))
 	}
-	texts := make([]string, n)
-	var all strings.Builder
-	for _, i := range rand.Perm(n) {
-		fmt.Fprintf(&all, "client%07d", i)
-	}
-	for i := range texts {
-		texts[i] = all.String()[i*13 : (i+1)*13]
-	}
-	visit := func(from, count int) {
+	visit := func(texts []string) {
 		a := testAsk(set, "", 1)
-		for i := range count {
-			a.text = texts[(from+i)%n]
+		for i := range each / goroutines {
+			a.text = texts[i%n]
 			a.key = KeyOf(a.text)
 			if !take(a) {
 				tb.Errorf("%s is refused far below the limit", a.text)
 			}
 		}
 	}
+	var orders [goroutines][]string
+	for g := range orders {
+		orders[g] = shuffledTexts(n)
+	}
 	runtime.GC()
 	allocs, cpu := mallocs(), processorTime()
 	var wg sync.WaitGroup
 	for g := range goroutines {
-		wg.Go(func() { visit(g*n/goroutines, each/goroutines) })
+		wg.Go(func() { visit(orders[g]) })
 	}
 	wg.Wait()
 	return decisionCost{
 		cpu:    float64(processorTime()-cpu) / float64(each),
 		allocs: float64(mallocs()-allocs) / float64(each),
 	}
+}
+
+func shuffledTexts(n int) []string {
+	var all strings.Builder
+	for _, i := range rand.Perm(n) {
+		fmt.Fprintf(&all, "client%07d", i)
+	}
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = all.String()[i*13 : (i+1)*13]
+	}
+	return texts
 }
 
 // processorTime is what this process has used.
