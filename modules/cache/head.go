@@ -57,7 +57,8 @@ func (e *Entry) header() http.Header {
 
 // setHeader fills the entry with the fields that may be stored.
 func (e *Entry) setHeader(h http.Header, omit func(name string) bool) {
-	names := make([]string, 0, len(h))
+	var room [32]string // most heads have fewer names
+	names := room[:0]
 	size, lines := 0, 0
 	for name, values := range h {
 		if len(values) == 0 || omit(name) {
@@ -72,8 +73,9 @@ func (e *Entry) setHeader(h http.Header, omit func(name string) bool) {
 	slices.Sort(names)
 	var b strings.Builder
 	b.Grow(size)
-	ends, last := make([]uint32, 0, lines), make([]uint16, len(names))
-	for i, name := range names {
+	var lastRoom [len(room)]uint16
+	ends, last := make([]uint32, 0, lines), lastRoom[:0]
+	for _, name := range names {
 		for _, v := range h[name] {
 			b.WriteString(name)
 			b.WriteString(": ")
@@ -81,7 +83,7 @@ func (e *Entry) setHeader(h http.Header, omit func(name string) bool) {
 			ends = append(ends, uint32(b.Len()))
 			b.WriteString("\r\n")
 		}
-		last[i] = uint16(len(ends))
+		last = append(last, uint16(len(ends)))
 	}
 	e.head, e.shape, e.ends = b.String(), internShape(names, last), ends
 }
@@ -141,32 +143,41 @@ func (s *shape) span(i int) (from, to int) {
 const maxShapes = 4096
 
 var shapes struct {
-	sync.Mutex
+	sync.RWMutex
 	known map[string]*shape
 }
 
+// internShape returns the shape of these names, and keeps neither slice.
 func internShape(names []string, ends []uint16) *shape {
-	var id []byte
+	var room [1 << 10]byte
+	id := room[:0]
 	for i, n := range names {
 		id = append(id, n...)
 		id = append(id, ':')
 		id = strconv.AppendUint(id, uint64(ends[i]), 10)
 		id = append(id, ' ')
 	}
-	shapes.Lock()
-	defer shapes.Unlock()
-	if s, ok := shapes.known[string(id)]; ok {
+	shapes.RLock()
+	s := shapes.known[string(id)]
+	shapes.RUnlock()
+	if s != nil {
 		return s
 	}
-	s := &shape{names: names, ends: ends}
-	for i := range names {
-		s.names[i] = strings.Clone(names[i])
+	return newShape(string(id), names, ends)
+}
+
+func newShape(id string, names []string, ends []uint16) *shape {
+	s := &shape{names: make([]string, len(names)), ends: slices.Clone(ends)}
+	for i, name := range names {
+		s.names[i] = strings.Clone(name)
 	}
+	shapes.Lock()
+	defer shapes.Unlock()
 	if len(shapes.known) < maxShapes {
 		if shapes.known == nil {
 			shapes.known = make(map[string]*shape)
 		}
-		shapes.known[string(id)] = s
+		shapes.known[id] = s
 	}
 	return s
 }
