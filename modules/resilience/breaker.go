@@ -181,6 +181,12 @@ func (b *Breaker) hasProbe(now time.Time) bool {
 	return true
 }
 
+// ejected returns the opening of the breaker that a permit has lived to see, if
+// the breaker is still open since then.
+func (b *Breaker) ejected(p Permit) (ejection, bool) {
+	return ejection{b, p.generation}, b.word.Load() == (p.generation+1)<<2|uint64(Open)
+}
+
 func (b *Breaker) permit(probe bool) Permit {
 	return Permit{generation: b.word.Load() >> 2, probe: probe}
 }

@@ -15,8 +15,9 @@ const (
 
 // Budget bounds extra tries (retries and hedges) to a share of the first ones:
 // within the last ten seconds, and among those under way. So an upstream that
-// fails altogether is asked little more often than a healthy one. Safe for
-// concurrent use.
+// fails altogether is asked little more often than a healthy one. What was under
+// way on an upstream when its breaker opened may go beyond that, once in ten
+// seconds (see Rescue). Safe for concurrent use.
 type Budget struct {
 	mu    sync.Mutex
 	share float64
@@ -26,6 +27,15 @@ type Budget struct {
 	sum   budgetSlot
 
 	under budgetSlot // tries under way
+
+	lent   ejection  // the last that went beyond the share
+	lentAt time.Time // when it began to
+}
+
+// ejection is one opening of a breaker: it ended this generation of permits.
+type ejection struct {
+	breaker    *Breaker
+	generation uint64
 }
 
 // budgetSlot counts tries.
@@ -59,16 +69,42 @@ func (b *Budget) Extra(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	slot := b.slot(now)
-	if b.sum.extra+1 > max(b.floor, uint64(b.share*float64(b.sum.first))) {
+	if !b.affordable() || b.under.extra+1 > max(extraFloor, uint64(b.share*float64(b.under.first))) {
 		return false
 	}
-	if b.under.extra+1 > max(extraFloor, uint64(b.share*float64(b.under.first))) {
-		return false
+	b.grant(slot)
+	return true
+}
+
+// Rescue asks for the extra try of a request that was under way on an upstream
+// when that was ejected. All of those fail at about the same time, so how many
+// are under way does not matter; and each leaves an upstream that is asked no
+// more, so one ejection in ten seconds may use more than the share. It is
+// charged for all the same: other extra tries wait until it is paid off.
+// Every Rescue that is granted is followed by one Done.
+func (b *Budget) Rescue(from ejection, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	slot := b.slot(now)
+	if !b.affordable() && b.lent != from {
+		if now.Sub(b.lentAt) < budgetSlots*time.Second {
+			return false
+		}
+		b.lent, b.lentAt = from, now
 	}
+	b.grant(slot)
+	return true
+}
+
+// affordable says whether the window has room for another extra try.
+func (b *Budget) affordable() bool {
+	return b.sum.extra+1 <= max(b.floor, uint64(b.share*float64(b.sum.first)))
+}
+
+func (b *Budget) grant(slot *budgetSlot) {
 	slot.extra++
 	b.sum.extra++
 	b.under.extra++
-	return true
 }
 
 // Done says that a try has ended.

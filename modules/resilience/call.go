@@ -39,6 +39,8 @@ type result struct {
 	err  error
 	kind kind
 	to   target
+
+	permit Permit // of the try; none if it was refused
 }
 
 // call is one request on its way to upstreams, which may take several tries.
@@ -159,7 +161,7 @@ func (c *call) next(r result) (target, bool, bool) {
 	if !ok || !to.u.ready(time.Now()) {
 		return target{}, false, false
 	}
-	if !c.t.group.budget.Extra(time.Now()) {
+	if !c.afford(r, elsewhere) {
 		c.t.metrics.exhausted.Inc()
 		return target{}, false, false
 	}
@@ -170,6 +172,19 @@ func (c *call) next(r result) (target, bool, bool) {
 	c.paid++
 	c.t.metrics.retries[r.kind].Inc()
 	return to, true, true
+}
+
+// afford takes an extra try out of the budget. A request that got no answer, on
+// its first try, from an upstream that has been ejected meanwhile is rescued:
+// many are under way on an upstream that hangs, and they time out together.
+func (c *call) afford(r result, elsewhere bool) bool {
+	budget, now := c.t.group.budget, time.Now()
+	if unanswered := r.kind == timeout || r.kind == reset; unanswered && elsewhere && c.paid == 0 {
+		if from, ok := r.to.u.breaker.ejected(r.permit); ok {
+			return budget.Rescue(from, now)
+		}
+	}
+	return budget.Extra(now)
 }
 
 // repeatable says whether there is a whole body to send.

@@ -91,7 +91,7 @@ func (a *try) run(req *http.Request, to target, p Priority, extra bool) result {
 		a.t.group.budget.First(a.start)
 	}
 	r := a.send(req)
-	r.to = to
+	r.to, r.permit = to, a.permit
 	return r
 }
 
