@@ -75,6 +75,7 @@ func TestAdapt_MistakesAreNamed(t *testing.T) {
 
 func TestAdapt_ExampleLoadsWithoutWarnings(t *testing.T) {
 	t.Chdir(root)
+	t.Setenv("FAIRWAY_DATA", t.TempDir()) // loading opens errors.log there
 	text, err := os.ReadFile("Caddyfile.example")
 	if err != nil {
 		t.Fatal(err)

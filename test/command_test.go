@@ -170,6 +170,7 @@ func TestCommand_ValidatesTheExampleWithoutNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+	t.Setenv("FAIRWAY_DATA", t.TempDir())
 	out, code := run(t, dir, fairway(t), "validate", "--config", "Caddyfile.example", "--adapter", "caddyfile")
 	if code != 0 || !strings.Contains(out, "Valid configuration") {
 		t.Errorf("validate ends with %d:\n%s", code, out)

@@ -95,6 +95,7 @@ func environment(o options) ([]string, error) {
 		os.Environ(),
 		"FAIRWAY_LISTEN="+o.gatewayListen,
 		"FAIRWAY_ADMIN="+o.admin,
+		"FAIRWAY_DATA="+data,
 		"USERS_ADDRESS="+o.usersListen,
 	)
 	env = append(env, revocations(o, os.Getenv)...)
