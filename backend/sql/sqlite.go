@@ -16,16 +16,22 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// sqliteEngine keeps one connection that writes, so that writers queue here in
-// order instead of polling SQLite's lock, and a few that only read.
+// sqliteEngine keeps one connection that writes, so that writers queue here
+// instead of polling SQLite's lock, and a few that only read.
 type sqliteEngine struct {
 	path  string
 	write *sql.DB
 	read  *sql.DB
+	// turn is whose turn it is to write: first come, first served. The pool alone
+	// serves those who wait in random order, and some of them wait for very long.
+	turn *semaphore.Weighted
+	// disk puts what was committed on the disk.
+	disk *flusher
 	// release gives up the exclusive use of the file.
 	release func()
 }
@@ -35,15 +41,18 @@ func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
 		return nil, fmt.Errorf("making the folder: %w", err)
 	}
 	path := filepath.Join(c.Dir, "users.db")
-	e := &sqliteEngine{path: path, release: func() {}}
+	e := &sqliteEngine{
+		path: path, release: func() {}, turn: semaphore.NewWeighted(1),
+		disk: newFlusher(func() error { return flushFile(path + "-wal") }),
+	}
 	if c.Exclusive {
 		if e.release, err = lockFile(ctx, path+".serving", 0); err != nil {
 			return nil, fmt.Errorf("another process serves %q: stop it first, or use PostgreSQL for several instances (%w)", path, err)
 		}
 	}
-	// A commit is on the disk before it is answered (synchronous FULL), so that
-	// not even a power cut takes back an account.
-	e.write, err = openSQLiteFile(sqliteURI(path, "synchronous(FULL)")+"&_txlock=immediate", 1, c.Traces)
+	// A commit appends to the log (WAL), which inTx then puts on the disk: SQLite
+	// itself would do so for each commit (synchronous FULL) while the next one waits.
+	e.write, err = openSQLiteFile(sqliteURI(path, "synchronous(NORMAL)")+"&_txlock=immediate", 1, c.Traces)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +94,20 @@ func sqliteURI(path string, pragmas ...string) string {
 func (e *sqliteEngine) reader() querier  { return sqliteConn{e.read} }
 func (e *sqliteEngine) replica() querier { return sqliteConn{e.read} }
 
+// inTx returns when what was committed is on the disk, so that not even a power cut
+// takes back an account. The next one writes meanwhile.
 func (e *sqliteEngine) inTx(ctx context.Context, fn func(Tx) error) error {
+	if err := e.commit(ctx, fn); err != nil {
+		return err
+	}
+	return e.disk.wait()
+}
+
+func (e *sqliteEngine) commit(ctx context.Context, fn func(Tx) error) error {
+	if err := e.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer e.turn.Release(1)
 	tx, err := e.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
