@@ -29,11 +29,10 @@ type Brotli struct {
 	level int
 }
 
-// DefaultBrotliLevel is the first that leaves clearly less than zstd does. Of
-// 20 KB of JSON (BenchmarkBrotli): gzip 6 leaves 11.5 % for 58 µs, zstd 10.4 %
-// for 41 µs, br 2 10.2 % for 136 µs, br 4 10.7 % for 192 µs, br 5 9.3 % for
-// 272 µs, br 7 8.7 % for 802 µs. So br is for clients that do not take zstd,
-// and pays where a cache keeps the result.
+// DefaultBrotliLevel is the first that leaves clearly less than zstd does, for
+// five times its cost (BenchmarkBrotli; docs/decisions/071-brotli-level.md has
+// the figures). So br is for clients that do not take zstd, and pays where a
+// cache keeps the result.
 const DefaultBrotliLevel = 5
 
 // CaddyModule returns the Caddy module information.
