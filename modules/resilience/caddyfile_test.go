@@ -93,6 +93,7 @@ func TestConfig_MistakesNameFieldAndValue(t *testing.T) {
 		inTransport("idle_timeout 0"):                                     `idle_timeout: "0" must be above zero`,
 		inTransport("deadline_header \"a b\""):                            `deadline_header must be a header's name, got "a b"`,
 		inHandler("priority"):                                             `ount`,
+		inHandler("priority plan {\nhigh pro\n}"):                         `must hold a placeholder such as {http.auth.user.plan}, got "plan"`,
 		inHandler("priority {path}"):                                      `has no values that are high or low`,
 		inHandler("priority {path} {\nhigh a\nlow a\n}"):                  `"a" is high and low`,
 		inHandler("priority {path} {\nurgent a\n}"):                       `"urgent" is neither "high" nor "low"`,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -25,8 +26,8 @@ func (c *PriorityConfig) validate() error {
 	if c == nil {
 		return nil
 	}
-	if c.By == "" {
-		return fmt.Errorf("priority: by must name a placeholder, got %q", c.By)
+	if !strings.Contains(c.By, "{") {
+		return fmt.Errorf("priority: by must hold a placeholder such as {http.auth.user.plan}, got %q", c.By)
 	}
 	if len(c.High)+len(c.Low) == 0 {
 		return fmt.Errorf("priority: %s has no values that are high or low", c.By)
