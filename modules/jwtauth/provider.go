@@ -34,6 +34,11 @@ func (p *Provider) Provision(ctx caddy.Context) (err error) {
 	if p.Optional {
 		return fmt.Errorf("authentication provider jwt: optional is for the jwt_auth handler only")
 	}
+	if len(p.Headers) > 0 {
+		return fmt.Errorf("authentication provider jwt: headers (%s) are for the jwt_auth handler only: "+
+			"Caddy may ask another provider first, and what the client sent in the field would stay; "+
+			"set it behind authentication, to {http.auth.user.<claim>}", p.Headers[0].Name)
+	}
 	if p.engine, err = newEngine(ctx, &p.Config); err != nil {
 		return fmt.Errorf("authentication provider jwt: %w", err)
 	}
