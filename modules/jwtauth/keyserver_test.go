@@ -321,3 +321,18 @@ func TestKeyFile_IsReadAgain(t *testing.T) {
 		t.Errorf("the key that was put in: %d", a.status)
 	}
 }
+
+// A file that was emptied is a failure each time it is read, not only the first.
+func TestKeyFile_EmptiedIsNeverNews(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	src := &fileSource{path: path}
+	for range 2 {
+		if doc, err := src.fetch(t.Context()); err != nil || doc.unchanged {
+			t.Errorf("unchanged %v, %v; the keys would never grow stale", doc.unchanged, err)
+		}
+		src.forget()
+	}
+}

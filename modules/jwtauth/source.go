@@ -53,7 +53,7 @@ func (f *fileSource) fetch(context.Context) (document, error) {
 	if err != nil {
 		return document{}, fmt.Errorf("reading %q: %w", f.path, err)
 	}
-	unchanged := f.last == string(body)
+	unchanged := f.last != "" && f.last == string(body) // an emptied file is no news that is good
 	f.last = string(body)
 	return document{body: body, unchanged: unchanged, lifetime: -1}, nil
 }
