@@ -118,8 +118,9 @@ func (r *revocations) revoked(c *Caller) bool {
 	subject := c.subject()
 	cut, found := r.subjects[party{c.Identity.Issuer, subject}]
 	// A token that does not say when it was issued may be an old one. One of the
-	// same second as the cutoff counts as old, too.
-	return found && subject != "" && int64(c.issuedAt) < (cut.before+1)*1000
+	// same second as the cutoff counts as old, too. A cutoff may be any number:
+	// it is not multiplied, which could overflow.
+	return found && subject != "" && int64(c.issuedAt)/1000 <= cut.before
 }
 
 // add takes a revocation in and reports whether it says anything new.

@@ -276,6 +276,7 @@ func (s *revocationStore) resync(ctx context.Context) {
 
 func (s *revocationStore) readRedis(ctx context.Context) (seen map[string]bool, err error) {
 	seen = map[string]bool{}
+	malformed := 0
 	now := time.Now().Add(-maxLeeway).Unix()
 	iter := s.redis.Client().ZScan(ctx, revokedKey, 0, "", 1000).Iterator()
 	for iter.Next(ctx) {
@@ -284,12 +285,20 @@ func (s *revocationStore) readRedis(ctx context.Context) (seen map[string]bool, 
 			break
 		}
 		score, err := strconv.ParseFloat(iter.Val(), 64)
-		rev, parseErr := parseRevocation(member, int64(score))
-		if err != nil || parseErr != nil || rev.until < now {
+		rev, parseErr := parseRevocation(member, int64(min(score, float64(latest/1000)))) // +inf: for ever
+		if err != nil || parseErr != nil {
+			malformed++
+			continue
+		}
+		if rev.until < now {
 			continue
 		}
 		seen[member] = true
 		s.learned(rev)
+	}
+	if malformed > 0 {
+		s.logger.Warn("redis holds members that are no revocations; they revoke nothing",
+			zap.String("key", revokedKey), zap.Int("members", malformed))
 	}
 	return seen, iter.Err()
 }
@@ -322,6 +331,9 @@ func (s *revocationStore) keep(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			s.sweep(now)
+			if s.redis == nil && !s.known.Load() { // storage could not be read so far
+				s.load(ctx)
+			}
 			s.compare(ctx, now)
 			if err := s.flush(); err != nil {
 				s.logger.Error("writing revocations to storage failed", zap.Error(err))

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -270,10 +273,67 @@ func TestRevocationStore_IgnoresNonsenseInRedis(t *testing.T) {
 	if _, err := n.act(t, "revoke", map[string]any{"jti": "token-1"}); err != nil {
 		t.Fatal(err)
 	}
-	client.ZAdd(t.Context(), revokedKey, redis.Z{Score: 9999999999, Member: "nonsense"})
+	client.ZAdd(t.Context(), revokedKey, redis.Z{Score: 9999999999, Member: "nonsense"},
+		redis.Z{Score: math.Inf(1), Member: revocation{issuer: testIssuer, jti: "for-ever"}.member()})
 	n.engine.store.resync(t.Context())
 	token := sign(t, "RS256", testKeys().rsa, nil, goodClaims(time.Now()))
 	if a := ask(n, request(token)); a.status != 401 {
 		t.Errorf("a revocation among nonsense: %d", a.status)
 	}
+	endless := sign(t, "RS256", testKeys().rsa, nil, with(goodClaims(time.Now()), map[string]any{"jti": "for-ever"}))
+	if a := ask(n, request(endless)); a.status != 401 {
+		t.Errorf("a revocation with the score +inf: %d", a.status)
+	}
+}
+
+// A cutoff in nanoseconds, or of the largest number there is, must not overflow
+// into one that lets all pass.
+func TestRevocations_HugeCutoffRevokes(t *testing.T) {
+	for _, before := range []int64{2_000_000_000, 2_000_000_000_000, 2_000_000_000_000_000_000, math.MaxInt64} {
+		r := newRevocations()
+		r.add(revocation{issuer: testIssuer, sub: "user-1", before: before, until: math.MaxInt64})
+		claims := claimSet(appendMembers(nil, map[string]any{"sub": "user-1"}))
+		c := &Caller{Identity: gateway.Identity{Issuer: testIssuer}, claims: claims, issuedAt: instantOf(time.Now())}
+		if !r.revoked(c) {
+			t.Errorf("not before %d: not revoked", before)
+		}
+	}
+}
+
+// lateStorage fails until it is up.
+type lateStorage struct {
+	certmagic.Storage
+	up atomic.Bool
+}
+
+func (s *lateStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	if !s.up.Load() {
+		return nil, errors.New("down")
+	}
+	return s.Storage.Load(ctx, key)
+}
+
+func TestRevocationStore_ReadsStorageThatIsUpLate(t *testing.T) {
+	files := &certmagic.FileStorage{Path: t.TempDir()}
+	saved := fmt.Sprintf(`[{"until":9999999999,"member":%q}]`, revocation{issuer: testIssuer, jti: "token-1"}.member())
+	if err := files.Store(t.Context(), revokedFile, []byte(saved)); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		storage := &lateStorage{Storage: files}
+		s := &revocationStore{revocations: newRevocations(), storage: storage, logger: zap.NewNop()}
+		s.start()
+		if s.known.Load() {
+			t.Error("known without having been read")
+		}
+		storage.up.Store(true)
+		time.Sleep(revokedCheck + time.Second)
+		synctest.Wait()
+		if tokens, _ := s.sizes(); tokens != 1 || !s.known.Load() {
+			t.Errorf("%d revoked tokens, known %v", tokens, s.known.Load())
+		}
+		if err := s.Destruct(); err != nil {
+			t.Error(err)
+		}
+	})
 }
