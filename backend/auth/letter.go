@@ -99,8 +99,11 @@ func (s *Service) VerifyEmail(ctx context.Context, token string) (user int64, er
 // ResetToken returns the token by which the reader of a mail may choose a new
 // password.
 func (s *Service) ResetToken(c *sql.Credentials) (string, error) {
-	return s.Issuer.issueLetter(resetPassword, c.ID, c.PasswordHash)
+	return s.Issuer.issueLetter(resetPassword, c.ID, resetBinding(c))
 }
+
+// resetBinding makes a new password or a new address the end of earlier letters.
+func resetBinding(c *sql.Credentials) string { return c.Email + " " + c.PasswordHash }
 
 // ResetPassword replaces the password of the user that token was sent to, and
 // ends all of the user's sessions and tokens.
@@ -119,7 +122,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string) (us
 		return 0, errLetter(err)
 	case err != nil:
 		return 0, err
-	case bind(c.PasswordHash) != bound:
+	case bind(resetBinding(c)) != bound:
 		return 0, errLetter(errBinding)
 	}
 	hash, err := s.Hasher.Hash(ctx, password)

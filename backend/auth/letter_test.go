@@ -73,6 +73,28 @@ func TestResetPassword_OnceAndThenEverywhereOut(t *testing.T) {
 	})
 }
 
+// Who reads the mail of an address that the user has left gets no account by it.
+func TestResetPassword_NotByAnAddressOfBefore(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
+		u := register(t, s, "ada@example.com")
+		c, err := s.DB.CredentialsByID(t.Context(), u.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := s.ResetToken(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := "lovelace@example.com"
+		if _, err := s.DB.UpdateUser(t.Context(), u.ID, 0, backend.Patch{Email: backend.Change[string]{Set: true, Value: &other}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.ResetPassword(t.Context(), token, "the thief's one"); backend.ErrorCode(err) != backend.Invalid {
+			t.Errorf("ResetPassword() = %v, want a bad token", err)
+		}
+	})
+}
+
 // No token is good for what another kind is for.
 func TestLetters_AreNotInterchangeable(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {

@@ -11,17 +11,18 @@ import (
 // Credentials is what a login needs to know about a user.
 type Credentials struct {
 	backend.Principal
+	Email        string
 	Plan         backend.Plan
 	PasswordHash string
 	// TokensRevokedAt ends access tokens that were issued at it or before.
 	TokensRevokedAt time.Time
 }
 
-const credentialColumns = `id, role, plan, password_hash, tokens_revoked_at`
+const credentialColumns = `id, email, role, plan, password_hash, tokens_revoked_at`
 
 func scanCredentials(r rows, c *Credentials) error {
 	var from int64
-	err := r.Scan(&c.ID, &c.Role, &c.Plan, &c.PasswordHash, &from)
+	err := r.Scan(&c.ID, &c.Email, &c.Role, &c.Plan, &c.PasswordHash, &from)
 	c.TokensRevokedAt = fromMicros(from)
 	return err
 }

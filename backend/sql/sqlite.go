@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -50,6 +51,9 @@ func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
 			return nil, fmt.Errorf("another process serves %q: stop it first, or use PostgreSQL for several instances (%w)", path, err)
 		}
 	}
+	if err := makePrivate(path); err != nil {
+		return nil, err
+	}
 	// A commit appends to the log (WAL), which inTx then puts on the disk: SQLite
 	// itself would do so for each commit (synchronous FULL) while the next one waits.
 	e.write, err = openSQLiteFile(sqliteURI(path, "synchronous(NORMAL)")+"&_txlock=immediate", 1, c.Traces)
@@ -65,6 +69,19 @@ func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
 		return nil, fmt.Errorf("opening the database file %q: %w", path, err)
 	}
 	return e, nil
+}
+
+// makePrivate makes the file, if there is none, for its owner only: it holds keys.
+// SQLite's other files have its mode.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("making the database file: %w", err)
+	}
+	return f.Close()
 }
 
 // openSQLiteFile returns a pool of the given size, which connects when it is asked.

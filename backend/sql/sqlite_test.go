@@ -33,6 +33,15 @@ func execTx(ctx context.Context, query string, args ...any) func(Tx) error {
 	}
 }
 
+func TestSQLite_FilesAreTheOwnersOnly(t *testing.T) {
+	e := openEngine(t)
+	for _, path := range []string{e.path, e.path + "-wal"} {
+		if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+			t.Errorf("Stat(%q) = %v, %v, want mode 0600", path, fi, err)
+		}
+	}
+}
+
 func TestSQLite_WritersTakeTurns(t *testing.T) {
 	e := openEngine(t)
 	synctest.Test(t, func(t *testing.T) {
