@@ -51,7 +51,8 @@ type Request struct {
 	// Control is its Cache-Control, with Pragma taken into account.
 	Control Directives
 
-	// Credentials: it carries Authorization, or was authenticated otherwise.
+	// Credentials: it carries Authorization, or was authenticated otherwise,
+	// by its TLS connection's client certificate too.
 	Credentials bool
 
 	// Cookie: it carries cookies.

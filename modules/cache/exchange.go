@@ -79,6 +79,7 @@ func (x *exchange) describe() {
 	}
 	if r.TLS != nil {
 		x.t.Scheme = "https"
+		x.q.Credentials = x.q.Credentials || len(r.TLS.PeerCertificates) > 0
 	}
 	if id != nil {
 		x.t.Identified, x.t.Issuer, x.t.Subject, x.t.TokenParam = true, id.Issuer, id.Subject, id.QueryParam
@@ -193,10 +194,11 @@ func (x *exchange) fetch(stored *Entry, v Verdict, abandoned bool) error {
 	return x.forward(stored, v, nil)
 }
 
-// alone tells whether a request must not wait for others, nor others for it.
+// alone tells whether a request must not wait for others, nor others for it: its
+// response would not be for them, or theirs not for it.
 func (x *exchange) alone(stored *Entry, v Verdict) bool {
 	h := x.r.Header
-	return x.r.Method == http.MethodHead || v.Why == WhyRequest || len(h["Range"]) > 0 ||
+	return x.r.Method == http.MethodHead || v.Why == WhyRequest || x.q.Control.NoStore || len(h["Range"]) > 0 ||
 		stored == nil && conditional(h)
 }
 
@@ -205,8 +207,9 @@ func (x *exchange) alone(stored *Entry, v Verdict) bool {
 // place of this request's own is known now.
 func (x *exchange) follow(fl *flight) (again, done bool, err error) {
 	defer fl.leave()
-	e := fl.wait(x.r.Context(), time.Duration(x.h.CollapseWait))
-	if e == nil {
+	patience := time.Duration(x.h.CollapseWait)
+	e := fl.wait(x.r.Context(), patience)
+	if e == nil || fl.stalled(patience) {
 		return false, x.r.Context().Err() != nil, x.r.Context().Err()
 	}
 	at := x.p.variant

@@ -35,6 +35,7 @@ type flight struct {
 	// front once the body is too large to be stored.
 	buf    []byte
 	base   int64
+	last   time.Time // when the head or, last, some of the body came
 	state  flightState
 	moved  chan struct{} // closed when buf or state change; nil if nobody waits for that
 	follow int           // those who wait for the head or stream
@@ -93,7 +94,7 @@ func (fl *flight) announce(e *Entry) {
 	if fl.known {
 		return
 	}
-	fl.known, fl.entry = true, e
+	fl.known, fl.entry, fl.last = true, e, time.Now()
 	if fl.announced != nil {
 		close(fl.announced)
 	}
@@ -104,6 +105,7 @@ func (fl *flight) announce(e *Entry) {
 func (fl *flight) add(p []byte, window int) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
+	fl.last = time.Now()
 	if fl.spills {
 		fl.shed(window)
 		if fl.follow == 0 {
@@ -206,6 +208,14 @@ func (fl *flight) wait(ctx context.Context, patience time.Duration) *Entry {
 		return nil
 	}
 	return fl.entry
+}
+
+// stalled tells whether the body is under way but nothing came for so long that
+// a request had better ask the origin itself.
+func (fl *flight) stalled(patience time.Duration) bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.known && fl.state == flying && time.Since(fl.last) > patience
 }
 
 // next returns what of the body follows after off, waiting for it. done is true

@@ -44,7 +44,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if !h.caches(r.Method) {
 		return h.bypass(w, r, next, WhyMethod)
 	}
-	if preconditioned(r.Header) || r.Method != methodQuery && r.ContentLength != 0 {
+	if !addressed(r) || preconditioned(r.Header) || r.Method != methodQuery && r.ContentLength != 0 {
 		// RFC 9110, 9.3.1: the body of a GET has no meaning, but some origins
 		// give it one, and it is not part of the key
 		return h.bypass(w, r, next, WhyBypass)
@@ -61,6 +61,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.query(w, r, next)
 	}
 	return h.bypass(w, r, next, WhyMethod)
+}
+
+// addressed tells whether a request names what it wants by a path: "*" and
+// opaque URIs, such as "a:b", are in no key.
+func addressed(r *http.Request) bool {
+	return r.URL.Opaque == "" && (r.URL.Path == "" || r.URL.Path[0] == '/')
 }
 
 func (h *Handler) bypassed(r *http.Request) (bool, error) {

@@ -171,9 +171,10 @@ func (k *KeyRules) appendFields(dst []byte, h http.Header) []byte {
 // clients that are not trusted, X-Forwarded-For is left out: it differs for
 // each client and says nothing about the resource.
 var unkeyed = []string{
-	"Forwarded", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Proto",
-	"X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Host", "X-Http-Method",
-	"X-Http-Method-Override", "X-Method-Override", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url",
+	"Forwarded", "X-Forwarded-Host", "X-Forwarded-Method", "X-Forwarded-Path", "X-Forwarded-Port",
+	"X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl",
+	"X-Forwarded-Uri", "X-Host", "X-Http-Host-Override", "X-Http-Method", "X-Http-Method-Override",
+	"X-Method-Override", "X-Original-Host", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url",
 }
 
 // appendUnkeyed walks the header once instead of looking up each name: most

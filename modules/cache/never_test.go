@@ -318,7 +318,16 @@ func TestNever_KeysAreConfused(t *testing.T) {
 		{"//a", nil},
 		{"/a%0Ai3:iss", nil},
 		{"/a%00", nil},
+		{"/a/x.css", nil},
+		{"/a;x.css", nil},
+		{"/a%2fx.css", nil},
+		{"/a%3bx.css", nil},
+		{"/a.css", nil},
+		{"/./a", nil},
+		{"/b/../a", nil},
+		{"/b/%2e%2e/a", nil},
 		{"/a", []string{"Host: other.example"}},
+		{"/a", []string{"Host: other.example."}},
 		{"/a", []string{"Host: other.example:80"}},
 		{"/a", []string{"X-Forwarded-Host: evil.example"}},
 		{"/a", []string{"X-Forwarded-Host: evil", "X-Forwarded-Host: .example"}},
@@ -330,7 +339,7 @@ func TestNever_KeysAreConfused(t *testing.T) {
 			t.Errorf("%s %q was answered with %s", request.path, request.fields, a.text)
 		}
 	}
-	for _, field := range []string{"X-Original-Url: /admin", "X-Rewrite-Url: /admin", "X-Http-Method-Override: DELETE", "X-Forwarded-Scheme: nothttps", "Forwarded: host=evil"} {
+	for _, field := range []string{"X-Original-Url: /admin", "X-Rewrite-Url: /admin", "X-Http-Method-Override: DELETE", "X-Forwarded-Scheme: nothttps", "X-Forwarded-Uri: /admin", "X-Http-Host-Override: evil", "Forwarded: host=evil"} {
 		if a := s.get("/a", field); strings.Contains(a.Header.Get("Cache-Status"), "hit") {
 			t.Errorf("a request with %q got the response of one without", field)
 		}

@@ -57,12 +57,13 @@ func appendNormalised(dst []byte, name string, lines []string) []byte {
 	case "Accept-Encoding", "Accept-Language":
 		return appendPreferences(dst, lines)
 	case "Authorization", "Cookie", "User-Agent", "Referer", "Origin":
-		// not lists: a comma in them is not a separator
-		for i, line := range lines {
-			if i > 0 {
-				dst = append(dst, '\n')
-			}
-			dst = append(dst, line...)
+		// not lists: a comma in them is not a separator. Several lines have
+		// their lengths, so that none can pass for another field
+		if len(lines) == 1 {
+			return append(dst, lines[0]...)
+		}
+		for _, line := range lines {
+			dst = appendPart(dst, 'l', line)
 		}
 		return dst
 	}
