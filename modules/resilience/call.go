@@ -204,12 +204,13 @@ func (c *call) backoff(r result, elsewhere bool) (time.Duration, bool) {
 	return max(wait, asked), asked <= rules.ceiling
 }
 
-// askedToWait reads Retry-After. RFC 9110, 10.2.3: seconds or a date.
+// askedToWait reads Retry-After. RFC 9110, 10.2.3: seconds or a date. Seconds
+// beyond 31 bits are as good as for ever.
 func askedToWait(value string, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {

@@ -430,3 +430,20 @@ func TestTransport_LeaksNothing(t *testing.T) {
 		return runtime.NumGoroutine() <= before+2
 	})
 }
+
+func TestAskedToWait(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"":                              0,
+		"soon":                          0,
+		"-1":                            0,
+		"2":                             2 * time.Second,
+		"99999999999999999999":          (1<<31 - 1) * time.Second,
+		"Thu, 01 Jan 2026 00:00:30 GMT": 30 * time.Second,
+		"Wed, 31 Dec 2025 23:59:00 GMT": 0,
+	} {
+		if got := askedToWait(value, now); got != want {
+			t.Errorf("Retry-After %q: %s, want %s", value, got, want)
+		}
+	}
+}
