@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,6 +132,27 @@ func TestHeaders_TheErrorPageMayHaveItsStyle(t *testing.T) {
 	sum := sha256.Sum256([]byte(style))
 	if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !ok || !strings.Contains(a.header.Get("Content-Security-Policy"), want) {
 		t.Errorf("the policy %q does not allow the page's style, %s", a.header.Get("Content-Security-Policy"), want)
+	}
+}
+
+// Whatever a client writes into path, query, header and body: no markup of it is
+// in the page that a browser shows.
+func TestHeaders_ErrorPagesHoldNoForeignMarkup(t *testing.T) {
+	g, _ := startExample(t)
+	const markup = "<img src=x onerror=alert(1)>"
+	for _, r := range []request{
+		get(g.url+"/lost/"+url.PathEscape(markup)+"?q="+url.QueryEscape(markup)).with("X-Request-ID", markup),
+		get(g.url + "/lost/<script>alert(1)</script>"),
+		post(g.url+"/api/auth/register", fmt.Sprintf(`{"email":%[1]q,"name":%[1]q,%[1]q:7,"password":"x","age":%[1]q}`, markup)),
+		{method: markup[1:4] + "X", url: g.url + "/api/users/" + url.PathEscape(markup)},
+	} {
+		a := r.with("Accept", "text/html").send(t)
+		if a.status < 400 || a.header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(a.body, "<h1>") {
+			t.Errorf("no error page; %s", a)
+		}
+		if strings.Contains(a.body, "<img") || strings.Contains(a.body, "<script") {
+			t.Errorf("markup of the client's is on the page:\n%s", a.body)
+		}
 	}
 }
 
