@@ -30,6 +30,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			on_missing refuse|pass
 //			on_unknown refuse|pass
 //			skip       <operationId>|"<METHOD> <path>" ...
+//			responses  shadow
+//			max_response <size>
 //		}
 //		strip_unknown
 //		fill_defaults
@@ -136,7 +138,7 @@ func (o *OpenAPI) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.Args(&o.Document) || d.NextArg() {
 		return d.ArgErr()
 	}
-	texts := map[string]*string{"base_path": &o.BasePath, "on_missing": &o.OnMissing, "on_unknown": &o.OnUnknown}
+	texts := map[string]*string{"base_path": &o.BasePath, "on_missing": &o.OnMissing, "on_unknown": &o.OnUnknown, "responses": &o.Responses}
 	seen := map[string]bool{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
@@ -159,6 +161,10 @@ func (o *OpenAPI) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("validate: openapi: refresh %q: want a duration of at least 1s", value)
 			}
 			o.Refresh = caddy.Duration(t)
+		case option == "max_response":
+			if err := o.unmarshalMaxResponse(d); err != nil {
+				return err
+			}
 		case texts[option] != nil:
 			if !d.AllArgs(texts[option]) {
 				return d.ArgErr()
@@ -170,6 +176,19 @@ func (o *OpenAPI) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := o.checkOptions(); err != nil {
 		return d.Errf("validate: openapi: %v", err)
 	}
+	return nil
+}
+
+func (o *OpenAPI) unmarshalMaxResponse(d *caddyfile.Dispenser) error {
+	var value string
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	n, err := humanize.ParseBytes(value)
+	if err != nil || n == 0 || n > maxCopies {
+		return d.Errf("validate: openapi: max_response %q: want a size such as 1MiB, at most 64MiB", value)
+	}
+	o.MaxResponse = int64(n)
 	return nil
 }
 

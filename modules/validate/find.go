@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -98,7 +99,7 @@ func (h *Handler) openSource(ctx caddy.Context) error {
 	}
 	opts := documentOptions{
 		limits: h.Limits.withDefaults(), strip: h.StripUnknown, defaults: h.FillDefaults,
-		base: o.BasePath, skip: slices.Sorted(slices.Values(o.Skip)),
+		base: o.BasePath, skip: slices.Sorted(slices.Values(o.Skip)), answers: o.Responses != "",
 	}
 	s := &source{passMissing: o.OnMissing == "pass", passUnknown: o.OnUnknown != "refuse"}
 	if isURL(name) {
@@ -107,9 +108,18 @@ func (h *Handler) openSource(ctx caddy.Context) error {
 		err = s.openFile(ctx, name, o, opts)
 	}
 	if s.remote != nil || err == nil {
+		h.shadow = o.newShadow(ctx)
 		h.source = s // what was taken is given back even if something failed
 	}
 	return err
+}
+
+// newShadow returns what checks responses, nil if nothing does.
+func (o *OpenAPI) newShadow(ctx caddy.Context) *shadow {
+	if o.Responses == "" {
+		return nil
+	}
+	return &shadow{max: cmp.Or(o.MaxResponse, DefaultMaxResponse), log: ctx.Logger()}
 }
 
 func (s *source) openRemote(ctx caddy.Context, name string, o *OpenAPI, opts documentOptions) error {
@@ -154,6 +164,15 @@ func (o *OpenAPI) checkOptions() error {
 		if value != "" && value != "refuse" && value != "pass" {
 			return fmt.Errorf("%s: want refuse or pass, got %q", option, value)
 		}
+	}
+	if o.Responses != "" && o.Responses != "shadow" {
+		return fmt.Errorf("responses: want shadow, got %q", o.Responses)
+	}
+	if o.MaxResponse < 0 || o.MaxResponse > maxCopies {
+		return fmt.Errorf("max_response must be between 1 and %d bytes, got %d", maxCopies, o.MaxResponse)
+	}
+	if o.MaxResponse != 0 && o.Responses == "" {
+		return fmt.Errorf("max_response %d goes with responses shadow only", o.MaxResponse)
 	}
 	if o.Refresh < 0 || o.Refresh > 0 && time.Duration(o.Refresh) < time.Second {
 		return fmt.Errorf("refresh must be at least 1s, got %s", time.Duration(o.Refresh))

@@ -12,8 +12,8 @@
 // compiled when the config was loaded. What goes to the upstream is exactly
 // what was checked.
 //
-// It does not validate responses, and it does not decode compressed bodies:
-// those are refused with 415.
+// Responses are only watched (responses shadow), never changed. Compressed bodies
+// are not decoded: in requests they are refused with 415.
 package validate
 
 import (
@@ -71,6 +71,7 @@ type Handler struct {
 	reader bodyReader
 	fixed  *operation // what a schema makes of every request
 	source *source    // where operations come from otherwise
+	shadow *shadow    // nil if responses are not checked
 }
 
 // OpenAPI says which document describes the requests, and what happens to those
@@ -98,6 +99,14 @@ type OpenAPI struct {
 
 	// Operations that are not checked, by operationId or as "POST /users".
 	Skip []string `json:"skip,omitempty"`
+
+	// Whether responses are compared with the document: shadow counts and logs
+	// those that differ, and changes none. Default: empty, they are not.
+	Responses string `json:"responses,omitempty"`
+
+	// The largest response in bytes that is checked; at most 64 MiB. That much
+	// of it is held until then. Default: 1 MiB.
+	MaxResponse int64 `json:"max_response,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -166,7 +175,7 @@ func (h *Handler) Cleanup() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
 	_, span := gateway.StartSpan(r.Context(), "validate")
-	outcome, refused := h.check(w, r)
+	outcome, op, refused := h.check(w, r)
 	span.String("fairway.validate.outcome", outcome)
 	if refused != nil {
 		span.Int("fairway.validate.errors", len(refused.issues))
@@ -178,37 +187,42 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if refused != nil {
 		return gateway.Fail(r, refused.status, refused.code, details(refused.issues), refused)
 	}
+	if h.shadow != nil && op != nil {
+		return h.shadow.serve(w, r, next, op.responses)
+	}
 	return next.ServeHTTP(w, r)
 }
 
-// check finds out what the request should be and whether it is.
-func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string, refused *refusal) {
-	op, args := h.fixed, (*arguments)(nil)
+// check finds out what the request should be and whether it is. op is nil if
+// nothing is known about the request.
+func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string, op *operation, refused *refusal) {
+	op = h.fixed
+	var args *arguments
 	var issues []Issue
 	if h.source != nil {
 		found := h.source.find(w, r)
 		if found.refused != nil {
-			return found.refused.outcome, found.refused
+			return found.refused.outcome, nil, found.refused
 		}
 		if found.op == nil {
-			return found.outcome, nil
+			return found.outcome, nil, nil
 		}
 		op = found.op
 		if args, issues = newArguments(r, found.item, found.values); issues != nil {
-			return "malformed", invalid("malformed", issues...)
+			return "malformed", op, invalid("malformed", issues...)
 		}
 		issues = op.checkParams(args)
 	}
 	result := h.checkBody(w, r, op.body)
 	if result.refused != nil {
-		return result.refused.outcome, result.refused
+		return result.refused.outcome, op, result.refused
 	}
 	issues = append(issues, result.issues...)
 	if len(issues) > 0 {
 		refused = invalid(cmp.Or(result.outcome, "invalid"), tidy(issues, 0)...)
-		return refused.outcome, refused
+		return refused.outcome, op, refused
 	}
-	return result.outcome, nil
+	return result.outcome, op, nil
 }
 
 func details(issues []Issue) []gateway.Detail {

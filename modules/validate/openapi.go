@@ -23,6 +23,7 @@ type documentOptions struct {
 	defaults bool
 	base     string   // overrides the paths of the document's servers
 	skip     []string // operations that are not checked
+	answers  bool     // responses are checked too
 }
 
 // document is an OpenAPI document, ready to check requests. It is immutable.
@@ -99,7 +100,10 @@ func compileDocument(doc any, opts documentOptions) (*document, error) {
 	}
 	c := &documentCompiler{
 		root: root, opts: opts,
-		set: newSchemaSet(doc, v30), rules: newRuleBuilder(), rewrite: newRewriter(opts.strip, opts.defaults),
+		set: newSchemaSet(doc, v30, "readOnly"), rules: newRuleBuilder(), rewrite: newRewriter(opts.strip, opts.defaults),
+	}
+	if opts.answers {
+		c.answers = newSchemaSet(doc, v30, "writeOnly")
 	}
 	c.out.title = root.at("info").at("title").text()
 	c.out.version = root.at("info").at("version").text()
@@ -117,7 +121,8 @@ func compileDocument(doc any, opts documentOptions) (*document, error) {
 type documentCompiler struct {
 	root    node
 	opts    documentOptions
-	set     *schemaSet
+	set     *schemaSet // of requests
+	answers *schemaSet // of responses, where other members are required; nil if they are not checked
 	rules   *ruleBuilder
 	rewrite *rewriter // shared by all operations
 	out     document
@@ -174,8 +179,18 @@ func (c *documentCompiler) paths() error {
 			return err
 		}
 	}
+	return c.finish()
+}
+
+// finish compiles the schemas and binds them to what needs them.
+func (c *documentCompiler) finish() error {
 	if err := c.set.compile(); err != nil {
 		return err
+	}
+	if c.answers != nil {
+		if err := c.answers.compile(); err != nil {
+			return err
+		}
 	}
 	for _, bind := range c.bind {
 		if err := bind(); err != nil {
@@ -225,6 +240,11 @@ func (c *documentCompiler) operation(n, item node, name string, in *pathItem) (*
 	}
 	if err := c.parameters(op, n, item, in); err != nil {
 		return nil, err
+	}
+	if c.answers != nil {
+		if err := c.responses(op, n); err != nil {
+			return nil, err
+		}
 	}
 	return op, c.requestBody(op, n)
 }

@@ -13,6 +13,8 @@ type operation struct {
 	skip   bool   // nothing is checked
 	params []*parameter
 	body   *requestBody // nil if the operation takes none
+
+	responses *responses // nil if answers are not checked
 }
 
 // requestBody is the body of an operation, by media type.

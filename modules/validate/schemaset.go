@@ -17,6 +17,7 @@ import (
 type schemaSet struct {
 	doc  any // the OpenAPI document
 	v30  bool
+	not  string // readOnly or writeOnly: such members are not required
 	defs map[string]any
 	todo []string // pointers whose schemas are still to be copied
 	c    *jsonschema.Compiler
@@ -24,7 +25,7 @@ type schemaSet struct {
 
 const schemaSetURL = "openapi:schemas"
 
-func newSchemaSet(doc any, v30 bool) *schemaSet {
+func newSchemaSet(doc any, v30 bool, not string) *schemaSet {
 	c := newCompiler()
 	c.UseLoader(nowhere{})
 	registerFormats(c)
@@ -33,7 +34,7 @@ func newSchemaSet(doc any, v30 bool) *schemaSet {
 		// boolean there, and what stands beside $ref is ignored.
 		c.DefaultDraft(jsonschema.Draft4)
 	}
-	return &schemaSet{doc: doc, v30: v30, defs: map[string]any{}, c: c}
+	return &schemaSet{doc: doc, v30: v30, not: not, defs: map[string]any{}, c: c}
 }
 
 // nowhere refuses to load anything: all schemas are in the document.
@@ -196,7 +197,7 @@ func (s *schemaSet) copySchema(v any, ptr string) (any, error) {
 	if s.v30 {
 		nullable(out)
 	}
-	s.forRequests(out, schema)
+	s.require(out, schema)
 	return out, nil
 }
 
@@ -278,9 +279,10 @@ func nullable(schema map[string]any) {
 	delete(schema, "nullable")
 }
 
-// forRequests drops required members that are readOnly: the requirement holds
-// for responses only (OpenAPI 3.0.3, Schema Object, readOnly).
-func (s *schemaSet) forRequests(out, schema map[string]any) {
+// require drops required members that are readOnly in requests, writeOnly in
+// responses: the requirement holds for the other only (OpenAPI 3.0.3, Schema
+// Object, readOnly and writeOnly).
+func (s *schemaSet) require(out, schema map[string]any) {
 	required, ok := schema["required"].([]any)
 	properties, hasProperties := schema["properties"].(map[string]any)
 	if !ok || !hasProperties {
@@ -288,7 +290,7 @@ func (s *schemaSet) forRequests(out, schema map[string]any) {
 	}
 	kept := slices.DeleteFunc(slices.Clone(required), func(name any) bool {
 		n, _ := name.(string)
-		return s.readOnly(properties[n], 0)
+		return s.oneWay(properties[n], 0)
 	})
 	if len(kept) == 0 && len(required) > 0 {
 		delete(out, "required") // draft 4 wants at least one
@@ -297,12 +299,13 @@ func (s *schemaSet) forRequests(out, schema map[string]any) {
 	out["required"] = kept
 }
 
-func (s *schemaSet) readOnly(v any, depth int) bool {
+// oneWay tells whether a member is not for this direction.
+func (s *schemaSet) oneWay(v any, depth int) bool {
 	schema, ok := v.(map[string]any)
 	if !ok || depth > maxReferences {
 		return false
 	}
-	if ro, _ := schema["readOnly"].(bool); ro {
+	if marked, _ := schema[s.not].(bool); marked {
 		return true
 	}
 	ref, _ := schema["$ref"].(string)
@@ -310,5 +313,5 @@ func (s *schemaSet) readOnly(v any, depth int) bool {
 		return false
 	}
 	target, err := lookup(s.doc, fragment(ref))
-	return err == nil && s.readOnly(target, depth+1)
+	return err == nil && s.oneWay(target, depth+1)
 }
