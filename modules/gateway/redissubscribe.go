@@ -8,9 +8,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisListenCheck is how often a silent subscription is tested, so that a
-// connection that died without a word is found.
-const redisListenCheck = 2 * time.Second
+// redisListenCheck is how often a silent subscription is tested by a PING, beside
+// the kernel's keep-alive: that finds a dead host, this one a server that lives
+// and has forgotten the subscription.
+const redisListenCheck = 15 * time.Second
 
 // Subscribe calls onMessage for every message on a channel, and onResync each
 // time the subscription stands (first, and after every loss of connection):

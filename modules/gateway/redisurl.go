@@ -99,6 +99,7 @@ func (c *RedisConfig) resolve() (*redisSettings, error) {
 func (c *RedisConfig) bound(o *redis.UniversalOptions, timeout time.Duration) {
 	exchange := max(timeout/2, time.Millisecond)
 	o.DialTimeout = timeout
+	o.Dialer = dialRedis(o)
 	o.ReadTimeout = exchange
 	o.WriteTimeout = exchange
 	o.PoolTimeout = timeout

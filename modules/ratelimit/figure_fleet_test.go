@@ -52,7 +52,7 @@ var fleetLoads = []fleetLoad{
 func BenchmarkFigure_Fleet(b *testing.B) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "load\tslots\trequests\ttrips/request\ttarget\tadmitted of exact\ttarget\trefused\tmost in 1s of 2000\tRedis CPU µs/request\tupkeep/s\t")
+	fmt.Fprintln(w, "load\tslots\trequests\ttrips/request\ttarget\tadmitted of exact\ttarget\trefused\tmost in 1s of 2000\tRedis CPU µs/request\t")
 	for _, l := range fleetLoads {
 		if l.naive && l.load == fleetLoads[5].load {
 			fmt.Fprintln(w, "one call to Redis for every request, as a comparison:\t\t\t\t\t\t\t\t\t\t\t")
@@ -90,9 +90,8 @@ func (l fleetLoad) print(b *testing.B, w *tabwriter.Writer) {
 	if !l.naive {
 		target, shareTarget = fmt.Sprintf("≤ %g", l.trips), fmt.Sprintf("≥ %g %%", 100*l.share)
 	}
-	fmt.Fprintf(w, "%gx\t%d\t%d\t%.3f\t%s\t%.1f %%\t%s\t%d\t%d\t%.1f\t%.1f\t\n", l.load, l.slots, got.requests, trips, target,
-		100*share, shareTarget, got.refused, worst, got.redisCPU*1e6/float64(got.requests),
-		float64(got.upkeep)/l.length().Seconds())
+	fmt.Fprintf(w, "%gx\t%d\t%d\t%.3f\t%s\t%.1f %%\t%s\t%d\t%d\t%.1f\t\n", l.load, l.slots, got.requests, trips, target,
+		100*share, shareTarget, got.refused, worst, got.redisCPU*1e6/float64(got.requests))
 	if worst > fleetLimit {
 		b.Errorf("%gx: %d admitted in a second, limit %d", l.load, worst, fleetLimit)
 	}
@@ -104,7 +103,7 @@ func (l fleetLoad) print(b *testing.B, w *tabwriter.Writer) {
 // loadResult is what a fleet did under one load. Times are µs since the start.
 type loadResult struct {
 	requests, refused int
-	trips, upkeep     int64
+	trips             int64
 	redisCPU          float64 // s
 	arrivals          []int64
 	admissions        []admission
@@ -157,7 +156,6 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 	wg.Wait()
 	after := serverStats(b, admin)
 	all.trips, all.redisCPU = after.commands-before.commands-1, after.cpu-before.cpu // one was our own question
-	all.upkeep = after.upkeep - before.upkeep
 	slices.SortFunc(all.admissions, func(a, b admission) int { return int(a.at - b.at) })
 	slices.Sort(all.arrivals)
 	return all
@@ -236,8 +234,7 @@ func exact(arrivals []int64, limit int, window int64) int {
 
 // stats is what a redis-server says of itself.
 type stats struct {
-	commands int64   // received from clients, without upkeep
-	upkeep   int64   // of connections: see upkeep
+	commands int64   // received from clients, heartbeats and pings among them
 	cpu      float64 // s
 }
 
@@ -246,11 +243,6 @@ type stats struct {
 var inScripts = []string{
 	"time", "hgetall", "hmget", "hset", "hdel", "hincrby", "pexpire", "pttl", "set", "del", "zadd", "zremrangebyscore", "zcard",
 }
-
-// upkeep are the commands that keep a connection, with or without requests: they
-// are told apart, in commands per second of all four gateways. The nodes'
-// heartbeats are not among them; they count as round trips.
-var upkeep = []string{"hello", "ping", "subscribe", "client|setinfo", "client|maint_notifications"}
 
 func serverStats(tb testing.TB, admin *redis.Client) (s stats) {
 	tb.Helper()
@@ -266,11 +258,7 @@ func serverStats(tb testing.TB, admin *redis.Client) (s stats) {
 			if err != nil {
 				tb.Fatal(err)
 			}
-			if slices.Contains(upkeep, command) {
-				s.upkeep += n
-			} else {
-				s.commands += n
-			}
+			s.commands += n
 		}
 		if name == "used_cpu_user" || name == "used_cpu_sys" {
 			v, err := strconv.ParseFloat(value, 64)

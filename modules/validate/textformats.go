@@ -78,12 +78,13 @@ func isQuotedString(s string) bool {
 	}
 	s = s[1 : len(s)-1]
 	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' {
+		switch s[i] {
+		case '\\':
 			i++
 			if i == len(s) {
 				return false
 			}
-		} else if s[i] == '"' {
+		case '"':
 			return false
 		}
 		if s[i] < 0x20 || s[i] > 0x7e {
