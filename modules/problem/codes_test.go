@@ -104,10 +104,10 @@ func (s *source) codes(t *testing.T) (codes []string) {
 		for call := range nodes[*ast.CallExpr](f) {
 			var words []string
 			var err error
-			switch name := dotted(call.Fun); {
-			case name == "gateway.Fail":
+			switch dotted(call.Fun) {
+			case "gateway.Fail":
 				words, err = s.words(f, call.Args[2])
-			case name == "caddyhttp.Error":
+			case "caddyhttp.Error":
 				words, err = s.phrase(call.Args[0])
 			}
 			if err != nil {
