@@ -168,6 +168,34 @@ func TestRange_APartIsCompleted(t *testing.T) {
 	}
 }
 
+// An origin that ignores If-Range may send the rest of another version, or not
+// say of which: it is asked for the whole.
+func TestRange_APartIsNotCompletedWithAnotherVersion(t *testing.T) {
+	for _, etag := range []string{`"2"`, ""} {
+		var s *site
+		s = newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Cache-Control", "max-age=60")
+			switch s.asked.Load() {
+			case 1:
+				w.Header().Set("Etag", `"1"`)
+				return servePart(w, r, "old, old!!")
+			case 2:
+				w.Header()["Etag"] = []string{etag}
+				w.Header().Set("Content-Range", "bytes 4-9/10")
+				w.WriteHeader(206)
+				_, err := io.WriteString(w, " new!!")
+				return err
+			}
+			w.Header().Set("Etag", `"2"`)
+			return servePart(w, r, "new, new!!")
+		})
+		s.get("/", "Range: bytes=0-3")
+		wantText(t, s.get("/"), "new, new!!")
+		wantText(t, s.get("/"), "new, new!!")
+		s.wantAsked(3)
+	}
+}
+
 // What breaks off while a part is completed is neither stored nor taken for
 // whole.
 func TestRange_ACompletionThatBreaksOff(t *testing.T) {
