@@ -20,6 +20,7 @@ func TestNever_LinesPassForFields(t *testing.T) {
 		{{"Cookie": {"a"}, "Origin": {"b", "Origin"}}, {"Cookie": {"a", "Origin:b"}}},
 		{{"Cookie": {"a", "b"}}, {"Cookie": {"l1:a\nl1:b"}}},
 		{{"Cookie": {"ab", ""}}, {"Cookie": {"a", "b"}}},
+		{{"Cookie": {"a", "b"}}, {"Cookie": {"a", "c"}}},
 	} {
 		one, two := appendVariant(nil, names, pair[0]), appendVariant(nil, names, pair[1])
 		if string(one) == string(two) {
