@@ -36,6 +36,12 @@ func (s *snapshot) candidates(h *tokenHeader, a *algorithm) []*key {
 	return list
 }
 
+// namesOneOf reports whether the token says by its kid that one of these keys
+// signed it.
+func (h *tokenHeader) namesOneOf(keys []*key) bool {
+	return h.hasKID && slices.ContainsFunc(keys, func(k *key) bool { return k.kid == h.kid })
+}
+
 // maxCandidates bounds the signature checks that one token can cause.
 const maxCandidates = 8
 

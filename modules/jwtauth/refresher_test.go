@@ -210,6 +210,33 @@ func TestRefresher_RotatedOutKeyIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
+// A rotation where no kid says which key signed: a signature that no key fits asks
+// for a fetch, as an unknown kid does. A kid that is known does not.
+func TestRefresher_RotationWithoutKIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &fakeSource{body: jwks(jwkOf("", "", testKeys().ec)), lifetime: -1, takes: 50 * time.Millisecond}
+		v := refreshed(t, src, testCadence)
+		time.Sleep(time.Minute)
+		src.set(func(f *fakeSource) { f.body = jwks(jwkOf("", "", testKeys().otherEC)) })
+		token := sign(t, "ES256", testKeys().otherEC, testHeader{}, goodClaims(time.Now()))
+		verdict := v.Verify(token, time.Now())
+		if verdict.Reason != ReasonSignature || verdict.Retry == nil {
+			t.Fatalf("got %+v, want signature and something to wait for", verdict)
+		}
+		<-verdict.Retry
+		if got := v.Verify(token, time.Now()).Reason; got != ReasonOK {
+			t.Errorf("after the fetch: %v", got)
+		}
+
+		src.set(func(f *fakeSource) { f.body = jwks(jwkOf("1", "", testKeys().ec)) })
+		time.Sleep(12 * time.Minute)
+		forged := sign(t, "ES256", testKeys().otherEC, testHeader{"kid": "1"}, goodClaims(time.Now()))
+		if got := v.Verify(forged, time.Now()); got.Reason != ReasonSignature || got.Retry != nil {
+			t.Errorf("a forgery in a known key's name: %+v, want signature and nothing to wait for", got)
+		}
+	})
+}
+
 // A rotation without notice: the provider signs with a key that it published a
 // moment ago. The first token asks for a fetch and waits for it.
 func TestRefresher_UnknownKeyIsFetchedAtOnce(t *testing.T) {

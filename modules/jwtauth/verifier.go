@@ -179,6 +179,10 @@ func (is *issuer) authenticate(raw *rawToken, now instant) (signer *key, generat
 		return nil, 0, ReasonKey, is.keys.await()
 	}
 	signer = is.findSigner(raw, alg, candidates)
+	if signer == nil && !raw.header.namesOneOf(candidates) {
+		// Nothing tells a forgery from a token of a key that is not fetched yet.
+		return nil, 0, ReasonSignature, is.keys.await()
+	}
 	if signer == nil {
 		return nil, 0, ReasonSignature, nil
 	}
