@@ -13,7 +13,6 @@ const (
 	wordOrigin = "ORIGIN" // the origin's host:port
 	wordBody   = "BODY"   // the body that all contenders answer
 	wordLarge  = "LARGE"  // the same for larger ones
-	wordHuge   = "HUGE"
 	wordKeys   = "KEYS"   // the folder of the keys of tokens.go
 	wordSchema = "SCHEMA" // a file with userSchema
 )
@@ -47,7 +46,6 @@ func (l *lab) caddyfile(c Contender, listen string) string {
 		wordOrigin, l.originAddr,
 		wordBody, string(originBody),
 		wordLarge, string(largeBody),
-		wordHuge, string(hugeBody),
 		wordKeys, l.dir,
 		wordSchema, filepath.Join(l.dir, wordSchema),
 	).Replace(b.String())
