@@ -30,7 +30,7 @@ func resilienceScenario() Scenario {
 		Baseline: modulesOff,
 		Contenders: []Contender{
 			{Name: modulesOff, Server: Fairway, Config: plainProxy},
-			{Name: "fairway resilience, everything on", Server: Fairway, Config: inRoute(everything)},
+			{Name: "fairway resilience, everything on", Server: Fairway, Config: everything},
 		},
 	}
 }
