@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,17 +115,14 @@ func TestSQLite_AnswersWhenItIsOnTheDisk(t *testing.T) {
 
 func TestFlusher_OneGoForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		goes, done := 0, 0
-		f := newFlusher(func() error { goes++; time.Sleep(time.Second); return nil })
+		var goes, done atomic.Int32
+		f := newFlusher(func() error { goes.Add(1); time.Sleep(time.Second); return nil })
 		var wait sync.WaitGroup
-		var mu sync.Mutex
 		waiter := func() {
 			if err := f.wait(); err != nil {
 				t.Error(err)
 			}
-			mu.Lock()
-			done++
-			mu.Unlock()
+			done.Add(1)
 		}
 		wait.Go(waiter)
 		synctest.Wait() // the first go has begun
@@ -133,12 +131,12 @@ func TestFlusher_OneGoForAllWhoWait(t *testing.T) {
 		}
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		if done != 1 || goes != 2 {
-			t.Errorf("after the first go: %d are done and go %d is under way, want 1 and 2", done, goes)
+		if done.Load() != 1 || goes.Load() != 2 {
+			t.Errorf("after the first go: %d are done and go %d is under way, want 1 and 2", done.Load(), goes.Load())
 		}
 		wait.Wait()
-		if goes != 2 || done != 51 {
-			t.Errorf("%d goes for %d, want 2 for 51", goes, done)
+		if goes.Load() != 2 || done.Load() != 51 {
+			t.Errorf("%d goes for %d, want 2 for 51", goes.Load(), done.Load())
 		}
 	})
 }
