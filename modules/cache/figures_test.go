@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fairway-gateway/fairway/modules/gateway/redistest"
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // figure prints one line: what was measured beside its target.
@@ -112,15 +112,6 @@ func BenchmarkFigure_FirstByte(b *testing.B) {
 	figure(b, fmt.Sprintf("first byte of a miss that takes %s", slow), first.Round(time.Microsecond).String(), "when the origin sends it")
 }
 
-// cpu is the processor time that this process has used.
-func cpu() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkFigure_PurgeTag: what it costs to purge a tag that many entries have,
 // and how long until another node obeys. Both nodes are in this process, so the
 // processor time is that of both and of the Redis client.
@@ -166,7 +157,7 @@ func BenchmarkFigure_PurgeTag(b *testing.B) {
 	}
 	const rounds = 1000
 	calls := make([]time.Duration, rounds)
-	known, before := two.h.store.purges.Seq(), cpu()
+	known, before := two.h.store.purges.Seq(), process.SelfCPU()
 	for i := range calls {
 		start := time.Now()
 		act()
@@ -177,7 +168,7 @@ func BenchmarkFigure_PurgeTag(b *testing.B) {
 			b.Fatalf("the other node heard of %d purges, want %d", two.h.store.purges.Seq()-known, rounds)
 		}
 	}
-	used := (cpu() - before) / rounds
+	used := (process.SelfCPU() - before) / rounds
 	slices.Sort(calls)
 	alive := 0
 	for e := range one.h.store.memory.otter.Values() {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/andybalholm/brotli"
@@ -17,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 	caddygzip "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
 	caddyzstd "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/zstd"
+
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // listing is JSON as an API sends it.
@@ -110,7 +111,7 @@ func BenchmarkBrotli(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			enc := encodings[name].NewEncoder()
 			var out bytes.Buffer
-			start := spent(b)
+			start := process.SelfCPU()
 			for b.Loop() {
 				out.Reset()
 				enc.Reset(&out)
@@ -121,16 +122,8 @@ func BenchmarkBrotli(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(spent(b)-start)/1000/float64(b.N), "cpu-µs/op")
+			b.ReportMetric(float64(process.SelfCPU()-start)/1000/float64(b.N), "cpu-µs/op")
 			b.ReportMetric(100*float64(out.Len())/float64(len(body)), "%size")
 		})
 	}
-}
-
-func spent(b *testing.B) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
 }

@@ -3,9 +3,7 @@ package gateway_test
 import (
 	"context"
 	"net/http"
-	"syscall"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -13,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fairway-gateway/fairway/modules/gateway"
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // traced returns the context of a request that is traced, and what was recorded.
@@ -124,23 +123,15 @@ func BenchmarkFigure_TracingOff(b *testing.B) {
 	if testing.Short() {
 		rounds = 2000
 	}
-	start := cpuTime(b)
+	start := process.SelfCPU()
 	for range rounds * places {
 		inner, span := gateway.StartSpan(ctx, "x")
 		span.String("a", "b")
 		span.Forward(inner, nil)
 		span.End()
 	}
-	each := float64(cpuTime(b)-start) / 1000 / float64(rounds)
+	each := float64(process.SelfCPU()-start) / 1000 / float64(rounds)
 	b.ReportMetric(each, "cpu-µs/request")
 	b.Logf("tracing off: %d places in a request cost %.2f µs of processor time, %.2f %% of the %.0f µs of a proxied request; target: nothing measurable (< 1 %%)",
 		places, each, 100*each/proxied, proxied)
-}
-
-func cpuTime(tb testing.TB) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -9,32 +9,24 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // The figures that `make bench` prints. They measure once, whatever b.N is.
-
-// cpuTime is the processor time this process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // cost runs a function n times and returns processor time and allocations of one
 // run.
 func cost(n int, run func()) (cpu time.Duration, allocations float64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := cpuTime()
+	start := process.SelfCPU()
 	for range n {
 		run()
 	}
-	cpu = (cpuTime() - start) / time.Duration(n)
+	cpu = (process.SelfCPU() - start) / time.Duration(n)
 	runtime.ReadMemStats(&after)
 	return cpu, float64(after.Mallocs-before.Mallocs) / float64(n)
 }

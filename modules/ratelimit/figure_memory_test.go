@@ -7,10 +7,11 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // decider is a limiter that benchmarks ask: one ask at a time per goroutine.
@@ -81,14 +82,14 @@ func measureDecisions(tb testing.TB, n, each int, take decider) decisionCost {
 		orders[g] = shuffledTexts(n)
 	}
 	runtime.GC()
-	allocs, cpu := mallocs(), processorTime()
+	allocs, cpu := mallocs(), process.SelfCPU()
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() { visit(orders[g]) })
 	}
 	wg.Wait()
 	return decisionCost{
-		cpu:    float64(processorTime()-cpu) / float64(each),
+		cpu:    float64(process.SelfCPU()-cpu) / float64(each),
 		allocs: float64(mallocs()-allocs) / float64(each),
 	}
 }
@@ -103,15 +104,6 @@ func shuffledTexts(n int) []string {
 		texts[i] = all.String()[i*13 : (i+1)*13]
 	}
 	return texts
-}
-
-// processorTime is what this process has used.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func mallocs() uint64 {

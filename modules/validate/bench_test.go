@@ -6,24 +6,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // cpu reports the processor time of the process per operation, garbage
 // collection included: what a busy machine does to the clock it does not do to
 // that.
 func cpu(b *testing.B) (report func()) {
-	var before, after syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
-		b.Fatal(err)
-	}
+	before := process.SelfCPU()
 	return func() {
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
-			b.Fatal(err)
-		}
-		spent := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
-		b.ReportMetric(float64(spent)/1000/float64(b.N), "cpu-µs/op")
+		b.ReportMetric(float64(process.SelfCPU()-before)/1000/float64(b.N), "cpu-µs/op")
 	}
 }
 

@@ -2,27 +2,20 @@ package validate
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fairway-gateway/fairway/test/process"
 )
 
 // cpuOf returns the processor time, garbage collection included, of one of n
 // calls.
-func cpuOf(tb testing.TB, n int, f func()) time.Duration {
-	tb.Helper()
-	spent := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			tb.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	before := spent()
+func cpuOf(n int, f func()) time.Duration {
+	before := process.SelfCPU()
 	for range n {
 		f()
 	}
-	return (spent() - before) / time.Duration(n)
+	return (process.SelfCPU() - before) / time.Duration(n)
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
@@ -45,12 +38,12 @@ func BenchmarkFigure_ValidateBody(b *testing.B) {
 		target float64
 	}{{"valid", valid, 0, 40}, {"invalid, 30 errors", invalid, 30, 60}} {
 		body := []byte(c.body)
-		ours := cpuOf(b, n, func() {
+		ours := cpuOf(n, func() {
 			if _, _, issues, _ := v.validate(body); len(issues) != c.issues {
 				b.Error(issues)
 			}
 		})
-		library := cpuOf(b, n, func() {
+		library := cpuOf(n, func() {
 			doc, err := parse(body, limits)
 			if err != nil {
 				b.Error(err)
@@ -75,10 +68,10 @@ func BenchmarkFigure_OpenAPI(b *testing.B) {
 		data := bigDocument(n)
 		var d *document
 		begun := time.Now()
-		spent := cpuOf(b, 1, func() { d = loadBig(b, n) })
+		spent := cpuOf(1, func() { d = loadBig(b, n) })
 		took := time.Since(begun)
 		target := fmt.Sprintf("/group%d/resource%d/77/part", (n-1)%10, n-1)
-		find := cpuOf(b, finds, func() {
+		find := cpuOf(finds, func() {
 			if item, _ := d.router.find(target); item == nil {
 				b.Error("not found")
 			}
