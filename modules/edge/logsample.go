@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
 func init() {
@@ -47,9 +49,9 @@ func (h *LogSample) Provision(caddy.Context) error {
 
 // ServeHTTP decides about the log line once the answer is there.
 func (h *LogSample) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	status := http.StatusOK
-	err := next.ServeHTTP(newStatusWriter(w, &status), r)
-	if err == nil && status < http.StatusBadRequest && h.draw()*100 >= h.Percent {
+	sw := gateway.NewStatusWriter(w)
+	err := next.ServeHTTP(sw, r)
+	if err == nil && sw.Final(nil) < http.StatusBadRequest && h.draw()*100 >= h.Percent {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	return err
@@ -71,24 +73,6 @@ func (h *LogSample) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	h.Percent = percent
 	return nil
-}
-
-// statusWriter sees the status go by.
-type statusWriter struct {
-	*caddyhttp.ResponseWriterWrapper
-	status *int
-}
-
-func newStatusWriter(w http.ResponseWriter, status *int) *statusWriter {
-	return &statusWriter{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, status}
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (w *statusWriter) WriteHeader(status int) {
-	if status >= 200 {
-		*w.status = status
-	}
-	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
 var (

@@ -12,7 +12,6 @@
 package edge
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -120,10 +119,7 @@ func traceRequest(r *http.Request, id string, err error) {
 	if err == nil {
 		return
 	}
-	status := http.StatusInternalServerError
-	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode != 0 {
-		status = he.StatusCode
-	}
+	status := gateway.StatusOf(err)
 	span.Int("fairway.status", status)
 	code, _ := caddyhttp.GetVar(r.Context(), gateway.VarError).(string)
 	span.String("fairway.error", code)

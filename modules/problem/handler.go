@@ -140,9 +140,8 @@ func (h *Handler) log(r *http.Request, p *Problem, err error) {
 // statusOf returns the status an error asks for; without one it is a fault of
 // the gateway.
 func statusOf(err error) int {
-	var he caddyhttp.HandlerError
-	if errors.As(err, &he) && he.StatusCode >= 200 && he.StatusCode <= 599 {
-		return he.StatusCode
+	if status := gateway.StatusOf(err); status >= 200 && status <= 599 {
+		return status
 	}
 	return http.StatusInternalServerError
 }

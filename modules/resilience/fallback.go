@@ -124,7 +124,7 @@ func (f *Fallback) proxyConfig() (json.RawMessage, error) {
 
 // fallBack answers with the first fallback that can, or returns the error.
 func (h *Handler) fallBack(w http.ResponseWriter, r *http.Request, err error) error {
-	if statusOf(err) < http.StatusInternalServerError || r.Context().Err() != nil {
+	if gateway.StatusOf(err) < http.StatusInternalServerError || r.Context().Err() != nil {
 		return err
 	}
 	for _, f := range h.Fallbacks {
@@ -193,14 +193,6 @@ func (f Fallback) ask(w http.ResponseWriter, r *http.Request) (bool, error) {
 	sent.ResponseWriter = w
 	err := f.proxy.ServeHTTP(sent, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
 	return sent.wrote, err
-}
-
-// statusOf returns the status that an error stands for.
-func statusOf(err error) int {
-	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode != 0 {
-		return he.StatusCode
-	}
-	return http.StatusInternalServerError
 }
 
 // opaque names a cause without wrapping it: caddyhttp.Error keeps the status of

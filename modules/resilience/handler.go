@@ -195,7 +195,7 @@ func (h *Handler) bounded(v *visit, r *http.Request, p Priority, next caddyhttp.
 		defer v.leave()
 	}
 	err := next.ServeHTTP(&v.sentry, r)
-	if !v.wrote && v.overdue() && statusOf(err) != http.StatusRequestTimeout {
+	if !v.wrote && v.overdue() && gateway.StatusOf(err) != http.StatusRequestTimeout {
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, opaque(errTotalTimeout, err))
 	}
 	return err

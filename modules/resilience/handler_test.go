@@ -74,7 +74,7 @@ func TestHandler_TotalTimeoutWhileDialing(t *testing.T) {
 		w.WriteHeader(499)
 		return nil
 	}))
-	if statusOf(err) != 504 || w.Body.Len() > 0 {
+	if gateway.StatusOf(err) != 504 || w.Body.Len() > 0 {
 		t.Errorf("%v, want a 504", err)
 	}
 }

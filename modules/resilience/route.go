@@ -120,7 +120,7 @@ func (p *passage) answered(status int) {
 // ended settles by what the handlers behind have returned, if no response has.
 func (p *passage) ended(r *http.Request, err error) {
 	f := &p.route.failures
-	switch status := statusOf(err); {
+	switch status := gateway.StatusOf(err); {
 	case r.Context().Err() != nil, status == statusClientGone:
 		p.settle(Neither)
 	case err == nil:
