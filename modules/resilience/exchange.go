@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -61,11 +60,6 @@ type bounds struct {
 
 	// deadline is when that will be.
 	deadline time.Time
-}
-
-// overdue says whether the total timeout has passed.
-func (b *bounds) overdue() bool {
-	return b.whole != nil && errors.Is(b.whole.why(), errTotalTimeout)
 }
 
 // exchangeOf returns the exchange of a request, or nil if the request is none

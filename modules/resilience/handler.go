@@ -195,7 +195,7 @@ func (h *Handler) bounded(v *visit, r *http.Request, p Priority, next caddyhttp.
 		defer v.leave()
 	}
 	err := next.ServeHTTP(&v.sentry, r)
-	if !v.wrote && v.overdue() && gateway.StatusOf(err) != http.StatusRequestTimeout {
+	if !v.wrote && v.whole.timedOut() && gateway.StatusOf(err) != http.StatusRequestTimeout {
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, opaque(errTotalTimeout, err))
 	}
 	return err
@@ -212,7 +212,7 @@ func (h *Handler) places() *Bulkhead {
 // refuse answers a request that found no place in the bulkhead.
 func (h *Handler) refuse(v *visit, r *http.Request, err error) error {
 	switch {
-	case v.overdue():
+	case v.whole.timedOut():
 		return gateway.Fail(r, http.StatusGatewayTimeout, codeTimeout, nil, err)
 	case errors.Is(err, errFull):
 		shedTotal.WithLabelValues("full").Inc()
@@ -261,11 +261,6 @@ func (s *sentry) leave() {
 	}
 }
 
-// overdue says whether the timeout has passed.
-func (s *sentry) overdue() bool {
-	return s.whole != nil && errors.Is(s.whole.why(), errTotalTimeout)
-}
-
 // WriteHeader implements http.ResponseWriter.
 func (s *sentry) WriteHeader(status int) {
 	if s.wrote || s.tooLate(status) {
@@ -284,7 +279,7 @@ func (s *sentry) WriteHeader(status int) {
 
 // tooLate says whether this is reverse_proxy taking our timeout for a client
 // that went away; ServeHTTP answers instead.
-func (s *sentry) tooLate(status int) bool { return status == statusClientGone && s.overdue() }
+func (s *sentry) tooLate(status int) bool { return status == statusClientGone && s.whole.timedOut() }
 
 // ReadFrom implements io.ReaderFrom.
 func (s *sentry) ReadFrom(r io.Reader) (int64, error) {

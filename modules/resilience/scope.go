@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -83,6 +84,10 @@ func (s *scope) why() error {
 	defer s.mu.Unlock()
 	return s.cause
 }
+
+// timedOut says whether the total timeout has ended the scope; one of nil never
+// ends.
+func (s *scope) timedOut() bool { return s != nil && errors.Is(s.why(), errTotalTimeout) }
 
 // adopt makes a try end with the scope, if it has no other yet.
 func (s *scope) adopt(a *try) bool {

@@ -145,7 +145,7 @@ func (t *Transport) refuseFull(a *try, err error) error {
 	if errors.Is(err, errFull) || errors.Is(err, errWaited) {
 		return t.refuse(a.u, whyFull, time.Second)
 	}
-	if a.overdue() {
+	if a.whole.timedOut() {
 		return &timeoutError{upstream: a.u.dial, total: true}
 	}
 	return err
@@ -296,7 +296,7 @@ func (a *try) failed(sent *http.Request, err error) (kind, error) {
 		a.overloaded(now)
 		a.settle(outcome(fails.timeouts), now)
 		return timeout, &timeoutError{upstream: a.u.dial, after: now.Sub(a.start)}
-	case a.overdue():
+	case a.whole.timedOut():
 		a.overloaded(now)
 		a.settle(outcome(fails.timeouts), now)
 		return final, &timeoutError{upstream: a.u.dial, after: now.Sub(a.start), total: true}
