@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"encoding/json"
 	"math/big"
 	"strconv"
@@ -53,10 +54,9 @@ func (r *numberRule) broken(n json.Number, report func(message string)) {
 	for i := range r.limits {
 		l := &r.limits[i]
 		var c int
-		switch {
-		case err == nil && l.isWhole:
-			c = compare(whole, l.whole)
-		default:
+		if err == nil && l.isWhole {
+			c = cmp.Compare(whole, l.whole)
+		} else {
 			if exact == nil {
 				exact, _ = new(big.Rat).SetString(string(n))
 			}
@@ -66,16 +66,6 @@ func (r *numberRule) broken(n json.Number, report func(message string)) {
 			report(l.message)
 		}
 	}
-}
-
-func compare(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // isWhole tells whether a number is an integer, as 20, 20.0 and 2e1 are.
