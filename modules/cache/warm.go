@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -192,12 +193,7 @@ func serverOf(app *caddyhttp.App, r *http.Request) *caddyhttp.Server {
 			port = "443"
 		}
 	}
-	var names []string
-	for name := range app.Servers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		for _, listen := range app.Servers[name].Listen {
 			a, err := caddy.ParseNetworkAddress(listen)
 			if err != nil {
