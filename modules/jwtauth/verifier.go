@@ -179,14 +179,14 @@ func (is *issuer) authenticate(raw *rawToken, now instant) (signer *key, generat
 		return nil, 0, ReasonKey, is.keys.await()
 	}
 	signer = is.findSigner(raw, alg, candidates)
-	if signer == nil && !raw.header.namesOneOf(candidates) {
-		// Nothing tells a forgery from a token of a key that is not fetched yet.
-		return nil, 0, ReasonSignature, is.keys.await()
-	}
-	if signer == nil {
+	switch {
+	case signer != nil:
+		return signer, set.generation, ReasonOK, nil
+	case raw.header.namesOneOf(candidates):
 		return nil, 0, ReasonSignature, nil
 	}
-	return signer, set.generation, ReasonOK, nil
+	// Nothing tells a forgery from a token of a key that is not fetched yet.
+	return nil, 0, ReasonSignature, is.keys.await()
 }
 
 // findSigner has golang-jwt check the signature with one key after the other.
