@@ -51,6 +51,11 @@ func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
 			return nil, fmt.Errorf("another process serves %q: stop it first, or use PostgreSQL for several instances (%w)", path, err)
 		}
 	}
+	defer func() {
+		if err != nil {
+			e.release()
+		}
+	}()
 	if err := makePrivate(path); err != nil {
 		return nil, err
 	}
@@ -65,7 +70,8 @@ func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
 		return nil, err
 	}
 	if err := e.ping(ctx); err != nil {
-		e.close()
+		e.read.Close()
+		e.write.Close()
 		return nil, fmt.Errorf("opening the database file %q: %w", path, err)
 	}
 	return e, nil
