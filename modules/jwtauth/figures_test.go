@@ -223,9 +223,6 @@ func heap() int64 {
 // TestTokenCache_MemoryIsWhatItSays fills caches with several times as many
 // tokens as fit and compares the heap with the bound.
 func TestTokenCache_MemoryIsWhatItSays(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a few seconds")
-	}
 	for _, limit := range []int64{1 << 20, 3 << 20} {
 		m := fillCache(t, limit, int(limit/150))
 		t.Logf("limit %d: %+v, %d per entry", limit, m, m.heap/int64(m.entries))
