@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,49 +21,23 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// quickStart is the first Caddyfile that docs/jwt_auth.md shows.
-func quickStart(t *testing.T) string {
-	t.Helper()
-	page, err := os.ReadFile(filepath.Join(root, "docs", "jwt_auth.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(page), "```caddyfile\n")
-	config, _, closed := strings.Cut(rest, "```")
-	if !found || !closed {
-		t.Fatal("docs/jwt_auth.md shows no Caddyfile")
-	}
-	return config
-}
-
-// replaced is text with each of the pairs replaced, which must be in it once.
-func replaced(t *testing.T, text string, pairs ...string) string {
-	t.Helper()
-	for i := 0; i < len(pairs); i += 2 {
-		if n := strings.Count(text, pairs[i]); n != 1 {
-			t.Fatalf("%q is %d times in:\n%s", pairs[i], n, text)
-		}
-		text = strings.Replace(text, pairs[i], pairs[i+1], 1)
-	}
-	return text
-}
-
 // Who copies the quick start from the page and changes nothing but the two
 // addresses of their own, where the gateway listens and what is behind it, has
 // protected the route: the provider is that of the page, met over https by its
 // own name, with keys found by discovery.
 func TestJWTAuth_QuickStart(t *testing.T) {
+	quickStart := shownConfig(t, "jwt_auth.md", "")
 	t.Run("as it is on the page", func(t *testing.T) {
 		p, authority := startHTTPSProvider(t, "your-tenant.eu.auth0.com")
 		p.issuer = "https://your-tenant.eu.auth0.com/"
 		// The internet, on one machine: a proxy that leads to the provider, and a
 		// file of the authorities to trust.
-		followsQuickStart(t, p, quickStart(t), "HTTPS_PROXY="+startTunnel(t, p.Listener.Addr().String()), "SSL_CERT_FILE="+authority)
+		followsQuickStart(t, p, quickStart, "HTTPS_PROXY="+startTunnel(t, p.Listener.Addr().String()), "SSL_CERT_FILE="+authority)
 	})
 	t.Run("with the house's own provider and authority", func(t *testing.T) {
 		p, authority := startHTTPSProvider(t, "localhost")
 		p.issuer = "https://localhost:" + port(p.Listener.Addr().String())
-		followsQuickStart(t, p, replaced(t, quickStart(t),
+		followsQuickStart(t, p, replaced(t, quickStart,
 			"https://your-tenant.eu.auth0.com/", p.issuer, "discovery", "discovery\n\t\t\ttls_ca "+authority))
 	})
 }

@@ -182,15 +182,6 @@ func sum(values []int) (total int) {
 	return total
 }
 
-// percentile sorts values.
-func percentile(values []time.Duration, p float64) time.Duration {
-	if len(values) == 0 {
-		return 0
-	}
-	slices.Sort(values)
-	return values[min(int(float64(len(values))*p), len(values)-1)]
-}
-
 // Redis is paused, resumed, killed and restarted under load: no wrong decision.
 func TestRateLimit_NoWrongDecisionWhileRedisIsLost(t *testing.T) {
 	runLost(t, 1500*time.Millisecond).wrong(t)
@@ -209,12 +200,12 @@ func BenchmarkFigure_RedisLost(b *testing.B) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "phase\trequests\tp50 ms\tp99 ms\tadded to p99\tslowest ms\trefused below the limit\t")
-	before := percentile(l.took[0], 0.99)
+	before := quantile(l.took[0], 0.99)
 	for phase, name := range lostPhases {
 		took := l.took[phase]
 		ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t\n", name, len(took), ms(percentile(took, 0.5)), ms(percentile(took, 0.99)),
-			ms(percentile(took, 0.99)-before), ms(percentile(took, 1)), l.refusedIn[phase])
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%d\t\n", name, len(took), ms(quantile(took, 0.5)), ms(quantile(took, 0.99)),
+			ms(quantile(took, 0.99)-before), ms(quantile(took, 1)), l.refusedIn[phase])
 	}
 	_ = w.Flush()
 	fmt.Printf("\n%smost in any second of a limit of %d: %d with on_error deny, %d with local; timeout of redis 20 ms; wrong decisions: %d\n",

@@ -3,8 +3,6 @@ package test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -71,25 +69,9 @@ func TestResilienceDrill_AsTheDocsDescribeIt(t *testing.T) {
 // drillOfDocs is the Caddyfile of the drill, with the test's addresses.
 func drillOfDocs(t *testing.T, us []*upstream) string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join(root, "docs", "resilience.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(page), "## A drill")
-	_, text, _ := strings.Cut(section, "```caddyfile\n")
-	text, _, found := strings.Cut(text, "```")
-	if !found {
-		t.Fatal("docs/resilience.md shows no drill")
-	}
-	for _, e := range [][2]string{
-		{"{\n\tfairway {", "{\n\tadmin {$FAIRWAY_ADMIN}\n\tfairway {"},
-		{":8080 {", "{$FAIRWAY_LISTEN} {\n\tmetrics /metrics"},
-	} {
-		if strings.Count(text, e[0]) != 1 {
-			t.Fatalf("the drill has %q not once", e[0])
-		}
-		text = strings.Replace(text, e[0], e[1], 1)
-	}
+	text := replaced(t, shownConfig(t, "resilience.md", "## A drill"),
+		"{\n\tfairway {", "{\n\tadmin {$FAIRWAY_ADMIN}\n\tfairway {",
+		":8080 {", "{$FAIRWAY_LISTEN} {\n\tmetrics /metrics")
 	return strings.NewReplacer("127.0.0.1:8081", us[0].addr, "127.0.0.1:8082", us[1].addr).Replace(text)
 }
 

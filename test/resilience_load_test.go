@@ -149,15 +149,11 @@ func (s salvo) slower(than time.Duration) (slow salvo) {
 
 // quantile is the time that the share q of the answers did not exceed.
 func (s salvo) quantile(q float64) time.Duration {
-	if len(s) == 0 {
-		return 0
-	}
 	took := make([]time.Duration, len(s))
 	for i, shot := range s {
 		took[i] = shot.took
 	}
-	slices.Sort(took)
-	return took[min(len(took)-1, int(q*float64(len(took))))]
+	return quantile(took, q)
 }
 
 // perSecond is the rate at which they were sent.

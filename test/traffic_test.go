@@ -119,3 +119,13 @@ func wantStatus(allowed ...int) func(answer) error {
 		return nil
 	}
 }
+
+// quantile is the time that the share q of the values does not exceed; 0 of none.
+// It sorts them.
+func quantile(values []time.Duration, q float64) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[min(len(values)-1, int(q*float64(len(values))))]
+}
