@@ -85,13 +85,20 @@ func awaitClosed(b *testing.B, g *gateway, us []*upstream) {
 	}
 }
 
-// One of three upstreams is killed under load: no client may notice.
-func BenchmarkFigure_KilledUpstream(b *testing.B) {
+// threeUnderLoad is three upstreams that are well, behind a gateway under load.
+func threeUnderLoad(b *testing.B) ([]*upstream, *gateway, *steadyLoad) {
+	b.Helper()
 	us := startUpstreams(b, 3, behaviour{})
 	g := figureGateway(b, us, figureOptions)
 	l := startLoad(b, g.url, rate(2000))
 	time.Sleep(length(4 * time.Second))
 	awaitClosed(b, g, us)
+	return us, g, l
+}
+
+// One of three upstreams is killed under load: no client may notice.
+func BenchmarkFigure_KilledUpstream(b *testing.B) {
+	us, g, l := threeUnderLoad(b)
 	killed := time.Now()
 	us[1].Kill()
 	time.Sleep(length(4 * time.Second))
@@ -107,11 +114,7 @@ func BenchmarkFigure_KilledUpstream(b *testing.B) {
 
 // One of three upstreams hangs: it accepts what is sent and says nothing.
 func BenchmarkFigure_HungUpstream(b *testing.B) {
-	us := startUpstreams(b, 3, behaviour{})
-	g := figureGateway(b, us, figureOptions)
-	l := startLoad(b, g.url, rate(2000))
-	time.Sleep(length(4 * time.Second))
-	awaitClosed(b, g, us)
+	us, g, l := threeUnderLoad(b)
 	hung := time.Now()
 	if err := us[1].Signal(syscall.SIGSTOP); err != nil {
 		b.Fatal(err)

@@ -37,18 +37,25 @@ func TestVerifyEmail(t *testing.T) {
 	})
 }
 
+// resetToken is what the letter to a user who forgot the password holds.
+func resetToken(t *testing.T, s *Service, user int64) string {
+	t.Helper()
+	c, err := s.DB.CredentialsByID(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := s.ResetToken(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
 func TestResetPassword_OnceAndThenEverywhereOut(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
 		u := register(t, s, "ada@example.com")
 		tokens := login(t, s, "ada@example.com")
-		c, err := s.DB.CredentialsByID(t.Context(), u.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := s.ResetToken(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := resetToken(t, s, u.ID)
 		if _, err := s.ResetPassword(t.Context(), token, "short"); backend.ErrorCode(err) != backend.Invalid {
 			t.Errorf("a bad password = %v", err)
 		}
@@ -77,14 +84,7 @@ func TestResetPassword_OnceAndThenEverywhereOut(t *testing.T) {
 func TestResetPassword_NotByAnAddressOfBefore(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
 		u := register(t, s, "ada@example.com")
-		c, err := s.DB.CredentialsByID(t.Context(), u.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := s.ResetToken(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := resetToken(t, s, u.ID)
 		other := "lovelace@example.com"
 		if _, err := s.DB.UpdateUser(t.Context(), u.ID, 0, backend.Patch{Email: backend.Change[string]{Set: true, Value: &other}}); err != nil {
 			t.Fatal(err)

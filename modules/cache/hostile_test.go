@@ -105,25 +105,9 @@ func TestNever_OthersWaitForNoStore(t *testing.T) {
 
 // A body that stalls holds up those who stream it, but nobody who comes later.
 func TestNever_AStalledBodyBlocksOthers(t *testing.T) {
-	head, release := make(chan struct{}), make(chan struct{})
-	var s *site
-	s = newSite(t, "{\n collapse_wait 20ms\n}", func(w http.ResponseWriter, r *http.Request) error {
-		n := s.asked.Load()
-		w.Header().Set("Cache-Control", "max-age=60")
-		if n == 1 {
-			_, _ = io.WriteString(w, "half ")
-			_ = http.NewResponseController(w).Flush()
-			close(head)
-			<-release
-		}
-		_, err := fmt.Fprintf(w, "version %d", n)
-		return err
-	})
-	done := make(chan answer)
-	go func() { done <- s.get("/") }()
-	<-head
+	s, release, done := halted(t, "{\n collapse_wait 20ms\n}", "half ")
 	time.Sleep(50 * time.Millisecond) // the stall
-	wantText(t, s.get("/"), "version 2")
+	wantText(t, s.get("/x"), "version 2")
 	close(release)
 	wantText(t, <-done, "half version 1")
 }

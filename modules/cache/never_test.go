@@ -195,13 +195,18 @@ func TestNever_APurgeIsUndoneByAFill(t *testing.T) {
 	}
 }
 
-func TestNever_AFollowerGetsWhatWasPurged(t *testing.T) {
+// halted is a site whose first answer, to a request for /x under way, has come as
+// far as begin and waits for release; done gets it then. Later answers say which
+// they are.
+func halted(t *testing.T, block, begin string) (s *site, release chan struct{}, done chan answer) {
 	head, release := make(chan struct{}), make(chan struct{})
-	var s *site
-	s = newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
+	s = newSite(t, block, func(w http.ResponseWriter, r *http.Request) error {
 		n := s.asked.Load()
 		w.Header().Set("Cache-Control", "max-age=60")
 		if n == 1 {
+			if begin != "" {
+				_, _ = io.WriteString(w, begin)
+			}
 			_ = http.NewResponseController(w).Flush()
 			close(head)
 			<-release
@@ -209,9 +214,14 @@ func TestNever_AFollowerGetsWhatWasPurged(t *testing.T) {
 		_, err := fmt.Fprintf(w, "version %d", n)
 		return err
 	})
-	done := make(chan answer)
+	done = make(chan answer)
 	go func() { done <- s.get("/x") }()
 	<-head
+	return s, release, done
+}
+
+func TestNever_AFollowerGetsWhatWasPurged(t *testing.T) {
+	s, release, done := halted(t, "", "")
 	s.do("POST", "/x")
 	wantText(t, s.get("/x"), "version 3") // would hang if it waited for the first
 	close(release)

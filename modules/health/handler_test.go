@@ -305,7 +305,9 @@ func TestProvision_NamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestRegister_TwoSitesMayShareAName(t *testing.T) {
+// emptyApp is the fairway app of a config that has nothing else.
+func emptyApp(t *testing.T) *gateway.App {
+	t.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}})
 	if err != nil {
 		t.Fatal(err)
@@ -314,6 +316,11 @@ func TestRegister_TwoSitesMayShareAName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return app
+}
+
+func TestRegister_TwoSitesMayShareAName(t *testing.T) {
+	app := emptyApp(t)
 	for range 3 {
 		if err := register(app, &Handler{Name: "/health"}); err != nil {
 			t.Fatal(err)

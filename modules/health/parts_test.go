@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
@@ -71,14 +69,7 @@ func (p *fakePart) Snapshot() any { return nil }
 func (p *fakePart) Check() error  { return p.err }
 
 func TestHandler_AsksPartsOfTheRunningConfig(t *testing.T) {
-	ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	app, err := gateway.From(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := emptyApp(t)
 	breaker := &fakePart{kind: "breaker", name: "users"}
 	keys := &fakePart{kind: "jwt_auth", name: "https://issuer.example"}
 	for _, p := range []gateway.Part{breaker, keys} {
