@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+
+	"github.com/fairway-gateway/fairway/modules/gateway/docstest"
 )
 
 func init() {
@@ -95,36 +96,13 @@ func handlerOf(t *testing.T, file string) (*node, *Handler) {
 	return n, h
 }
 
-func validate(t *testing.T, file string) {
-	t.Helper()
-	var config caddy.Config
-	if err := caddy.StrictUnmarshalJSON(adapt(t, file), &config); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	config.Admin = &caddy.AdminConfig{Disabled: true}
-	if err := caddy.Validate(&config); err != nil {
-		t.Errorf("%s: %v", file, err)
-	}
-}
-
-// The page shows only Caddyfiles that lie in testdata, and all of them.
-func TestDocs_CaddyfilesLoad(t *testing.T) {
-	page := read(t, "../../docs/rate_limit.md")
-	shown := files(t, "testdata/docs/*.caddyfile")
-	for _, file := range shown {
-		validate(t, file)
-		if !strings.Contains(page, "```caddyfile\n"+read(t, file)+"```") {
-			t.Errorf("%s is not shown in docs/rate_limit.md", file)
-		}
-	}
-	if n := strings.Count(page, "```caddyfile\n"); n != len(shown) {
-		t.Errorf("docs/rate_limit.md shows %d Caddyfiles, testdata/docs has %d", n, len(shown))
-	}
+func TestDocs_ShowConfigsThatLoad(t *testing.T) {
+	docstest.Check(t, "docs/rate_limit.md", "modules/ratelimit/testdata/docs")
 }
 
 func TestCaddyRateLimit_ItsDocumentedConfigsLoad(t *testing.T) {
 	for _, file := range append(files(t, "testdata/caddy-ratelimit/*.caddyfile"), files(t, "testdata/caddy-ratelimit/*.json")...) {
-		validate(t, file)
+		docstest.Validate(t, file, adapt(t, file))
 	}
 }
 

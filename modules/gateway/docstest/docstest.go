@@ -3,7 +3,7 @@
 package docstest
 
 import (
-	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // where Validate has its storage
 )
 
 // Root changes into the repository's root, where relative paths of the shown
@@ -53,21 +54,39 @@ func Check(t *testing.T, page, folder string) {
 		if !strings.Contains(string(text), "```caddyfile\n"+string(config)+"```") {
 			t.Errorf("%s does not show %s", page, file)
 		}
-		if err := load(config); err != nil {
-			t.Errorf("%s: %v", file, err)
-		}
+		load(t, file, config)
 	}
 }
 
-// load adapts a Caddyfile and provisions what comes of it.
-func load(config []byte) error {
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(config, map[string]any{"filename": "Caddyfile"})
+// load adapts a Caddyfile, without a warning but of its format, and provisions what
+// comes of it, with a storage of its own.
+func load(t *testing.T, file string, config []byte) {
+	t.Helper()
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(config, map[string]any{"filename": "Caddyfile"})
 	if err != nil {
-		return err
+		t.Errorf("%s: %v", file, err)
+		return
 	}
-	c := new(caddy.Config)
-	if err := json.Unmarshal(adapted, c); err != nil {
-		return err
+	for _, w := range warnings {
+		if !strings.Contains(w.Message, "not formatted") {
+			t.Errorf("%s: %s", file, w.Message)
+		}
 	}
-	return caddy.Validate(c)
+	Validate(t, file, adapted)
+}
+
+// Validate provisions a config in JSON, with a storage of its own and without the
+// admin endpoint.
+func Validate(t *testing.T, file string, config []byte) {
+	t.Helper()
+	var c caddy.Config
+	if err := caddy.StrictUnmarshalJSON(config, &c); err != nil {
+		t.Errorf("%s: %v", file, err)
+		return
+	}
+	c.StorageRaw = fmt.Appendf(nil, `{"module":"file_system","root":%q}`, t.TempDir())
+	c.Admin = &caddy.AdminConfig{Disabled: true}
+	if err := caddy.Validate(&c); err != nil {
+		t.Errorf("%s: %v", file, err)
+	}
 }
