@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -76,10 +77,8 @@ func (l *lab) sample(ctx context.Context, c Contender) (Sample, error) {
 	}
 	defer p.Kill()
 	url := "http://" + addr
-	if l.Warmup > 0 {
-		if _, err := l.load(ctx, c, url, l.Warmup, 0); err != nil {
-			return Sample{}, fmt.Errorf("warming up: %w", err)
-		}
+	if err := l.warmUp(ctx, c, url); err != nil {
+		return Sample{}, fmt.Errorf("warming up: %w", err)
 	}
 	if err := l.meetUsers(ctx, c.Request, url); err != nil {
 		return Sample{}, fmt.Errorf("warming up: %w", err)
@@ -95,6 +94,20 @@ func (l *lab) sample(ctx context.Context, c Contender) (Sample, error) {
 		return Sample{}, fmt.Errorf("after the measurement: %w\n%s", err, p.LogTail(20))
 	}
 	return s, nil
+}
+
+// warmUp sends requests for a while, and again as long as none was answered: a
+// short while is over before the first large body is.
+func (l *lab) warmUp(ctx context.Context, c Contender, url string) error {
+	if l.Warmup == 0 {
+		return nil
+	}
+	for limit := time.Now().Add(startLimit); ; {
+		_, err := l.load(ctx, c, url, l.Warmup, 0)
+		if !errors.Is(err, errUnanswered) || time.Now().After(limit) {
+			return err
+		}
+	}
 }
 
 func (l *lab) sampleWarm(ctx context.Context, c Contender, p *process.Process, url string) (Sample, error) {

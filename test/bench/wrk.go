@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,10 +97,12 @@ func parseWrk(out string) (wrkResult, error) {
 	return r, nil
 }
 
+var errUnanswered = errors.New("no request was answered")
+
 // sample turns a report into a sample, unless anything went wrong.
 func (r wrkResult) sample(c Contender) (Sample, error) {
 	if r.Requests == 0 {
-		return Sample{}, fmt.Errorf("no request was answered")
+		return Sample{}, errUnanswered
 	}
 	if broken := r.Connect + r.Read + r.Write + r.Timeout; broken > 0 {
 		return Sample{}, fmt.Errorf("%d connect, %d read, %d write errors and %d timeouts in %d requests",
