@@ -43,18 +43,20 @@ func (s *source) find(w http.ResponseWriter, r *http.Request) found {
 	if doc == nil {
 		return s.missing(w)
 	}
-	item, values := doc.router.find(r.URL.EscapedPath())
-	if item == nil {
-		return s.unknown(http.StatusNotFound, "Not found", "not_found", fmt.Errorf("path %q is not in the document", r.URL.Path))
-	}
+	path := r.URL.EscapedPath()
+	item, values := doc.router.find(path)
 	op := item.operation(r.Method)
 	switch {
-	case op == nil:
-		if !s.passUnknown {
-			w.Header().Set("Allow", item.allow())
-		}
-		return s.unknown(http.StatusMethodNotAllowed, "Method not allowed", "method_not_allowed",
+	case item == nil && !s.passUnknown:
+		return unknown(http.StatusNotFound, "Not found", "not_found", fmt.Errorf("path %q is not in the document", r.URL.Path))
+	case op == nil && !s.passUnknown:
+		w.Header().Set("Allow", item.allow())
+		return unknown(http.StatusMethodNotAllowed, "Method not allowed", "method_not_allowed",
 			fmt.Errorf("method %s of path %q is not in the document", r.Method, r.URL.Path))
+	case doc.disguised(path, r.Method, op):
+		return found{refused: invalid("malformed", Issue{Field: "path", Message: "could be read as another path: it must be written as the API describes it"})}
+	case op == nil:
+		return found{outcome: "unknown"}
 	case op.skip:
 		return found{outcome: "skipped"}
 	}
@@ -72,10 +74,7 @@ func (s *source) missing(w http.ResponseWriter) found {
 	}}
 }
 
-func (s *source) unknown(status int, code, outcome string, err error) found {
-	if s.passUnknown {
-		return found{outcome: "unknown"}
-	}
+func unknown(status int, code, outcome string, err error) found {
 	return found{refused: &refusal{status: status, code: code, outcome: outcome, err: err}}
 }
 

@@ -53,7 +53,7 @@ func parts(s *jsonschema.Schema, f func(*jsonschema.Schema)) {
 	l.gather(s)
 	for _, part := range l.schemas {
 		f(part)
-		for _, alternative := range slices.Concat(part.AnyOf, part.OneOf) {
+		for _, alternative := range slices.Concat(part.AnyOf, part.OneOf, choices(part)) {
 			f(alternative)
 		}
 	}

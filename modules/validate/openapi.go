@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -32,6 +31,7 @@ type document struct {
 	version    string
 	operations int
 	router     router
+	folded     router // the same in lower case, see disguised
 
 	// Things in the document that are not checked, for a warning in the log.
 	unchecked []string
@@ -107,9 +107,6 @@ func compileDocument(doc any, opts documentOptions) (*document, error) {
 	}
 	c.out.title = root.at("info").at("title").text()
 	c.out.version = root.at("info").at("version").text()
-	if err := c.bases(); err != nil {
-		return nil, err
-	}
 	if err := c.paths(); err != nil {
 		return nil, err
 	}
@@ -130,52 +127,24 @@ type documentCompiler struct {
 	skipped []string
 }
 
-// bases finds the paths that the document's servers put before its own.
-func (c *documentCompiler) bases() error {
-	if c.opts.base != "" {
-		c.out.router.bases = []string{strings.TrimSuffix(c.opts.base, "/")}
-		return nil
-	}
-	servers, _ := c.root.at("servers").v.([]any)
-	found := map[string]bool{}
-	for i := range servers {
-		server := c.root.at("servers").at(fmt.Sprint(i))
-		address := server.at("url").text()
-		for name := range server.at("variables").object() {
-			value := server.at("variables").at(name).at("default").text()
-			address = strings.ReplaceAll(address, "{"+name+"}", value)
-		}
-		u, err := url.Parse(address)
-		if err != nil {
-			return server.at("url").errorf("%q is not a URL", address)
-		}
-		found[strings.TrimSuffix(u.EscapedPath(), "/")] = true
-	}
-	if len(found) == 0 {
-		found[""] = true
-	}
-	c.out.router.bases = slices.SortedFunc(maps.Keys(found), func(a, b string) int { return len(b) - len(a) })
-	return nil
-}
-
 func (c *documentCompiler) paths() error {
 	paths := c.root.at("paths")
 	if paths.v != nil && paths.object() == nil {
 		return paths.errorf("must be an object")
 	}
+	bases, err := c.bases(c.root, []string{""})
+	if err != nil {
+		return err
+	}
 	for _, path := range slices.Sorted(maps.Keys(paths.object())) {
 		if strings.HasPrefix(path, "x-") {
 			continue
-		}
-		item := &pathItem{operations: map[string]*operation{}}
-		if err := c.out.router.add(path, item); err != nil {
-			return paths.at(path).errorf("%w", err)
 		}
 		n, err := paths.at(path).resolve()
 		if err != nil {
 			return err
 		}
-		if err := c.item(n, path, item); err != nil {
+		if err := c.item(n, paths.at(path), path, bases); err != nil {
 			return err
 		}
 	}
@@ -202,7 +171,17 @@ func (c *documentCompiler) finish() error {
 
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-func (c *documentCompiler) item(n node, path string, item *pathItem) error {
+// item reads a Path Item Object, which stands at a place of the document that
+// need not be the one that names its path.
+func (c *documentCompiler) item(n, at node, path string, bases []string) error {
+	bases, err := c.bases(n, bases)
+	if err != nil {
+		return err
+	}
+	// Also of a path without operations: it is known, and takes no method.
+	if err := c.route(at, path, "", nil, bases); err != nil {
+		return err
+	}
 	for _, method := range methods {
 		if n.at(method).v == nil {
 			continue
@@ -211,17 +190,24 @@ func (c *documentCompiler) item(n node, path string, item *pathItem) error {
 		if err != nil {
 			return err
 		}
-		op, err := c.operation(on, n, strings.ToUpper(method)+" "+path, item)
+		name := strings.ToUpper(method)
+		op, err := c.operation(on, n, name+" "+path, pathNames(path))
 		if err != nil {
 			return err
 		}
-		item.operations[strings.ToUpper(method)] = op
+		own, err := c.bases(on, bases)
+		if err != nil {
+			return err
+		}
+		if err := c.route(at, path, name, op, own); err != nil {
+			return err
+		}
 		c.out.operations++
 	}
 	return nil
 }
 
-func (c *documentCompiler) operation(n, item node, name string, in *pathItem) (*operation, error) {
+func (c *documentCompiler) operation(n, item node, name string, inPath []string) (*operation, error) {
 	op := &operation{id: name}
 	if id := n.at("operationId").text(); id != "" {
 		op.id = id
@@ -238,7 +224,7 @@ func (c *documentCompiler) operation(n, item node, name string, in *pathItem) (*
 	if op.skip {
 		return op, nil
 	}
-	if err := c.parameters(op, n, item, in); err != nil {
+	if err := c.parameters(op, n, item, inPath); err != nil {
 		return nil, err
 	}
 	if c.answers != nil {
@@ -251,7 +237,7 @@ func (c *documentCompiler) operation(n, item node, name string, in *pathItem) (*
 
 // parameters gathers those of the path and those of the operation, which win
 // (OpenAPI 3.1, Path Item Object).
-func (c *documentCompiler) parameters(op *operation, n, item node, in *pathItem) error {
+func (c *documentCompiler) parameters(op *operation, n, item node, inPath []string) error {
 	at := map[string]int{}
 	for _, list := range []node{item.at("parameters"), n.at("parameters")} {
 		entries, ok := list.v.([]any)
@@ -275,7 +261,7 @@ func (c *documentCompiler) parameters(op *operation, n, item node, in *pathItem)
 			op.params = append(op.params, p)
 		}
 	}
-	for _, name := range in.names {
+	for _, name := range inPath {
 		if _, ok := at["path "+name]; !ok {
 			return n.errorf("the path's parameter {%s} is not declared", name)
 		}

@@ -26,7 +26,7 @@ type rewriter struct {
 type layer struct {
 	schemas []*jsonschema.Schema
 
-	// Alternatives (oneOf, anyOf) or constants decide here, and what one
+	// Alternatives (oneOf, anyOf, discriminator) or constants decide here, and what one
 	// alternative declares another might not: nothing in the value changes.
 	opaque bool
 
@@ -97,7 +97,7 @@ func (l *layer) gather(s *jsonschema.Schema) {
 		return
 	}
 	l.schemas = append(l.schemas, s)
-	if len(s.AnyOf) > 0 || len(s.OneOf) > 0 || s.Const != nil || s.Enum != nil ||
+	if len(s.AnyOf) > 0 || len(s.OneOf) > 0 || s.Const != nil || s.Enum != nil || s.Extensions != nil ||
 		s.DynamicRef != nil || s.RecursiveRef != nil {
 		l.opaque = true
 	}

@@ -13,10 +13,7 @@ import (
 // look-up costs as much as the path is long, however many operations there are.
 // A literal segment wins over a template, as OpenAPI says ("concrete paths are
 // matched before their templated counterparts").
-type router struct {
-	bases []string // the paths of the document's servers, longest first
-	root  routeNode
-}
+type router struct{ root routeNode }
 
 type routeNode struct {
 	literals  map[string]*routeNode
@@ -35,6 +32,7 @@ type routeTemplate struct {
 
 // pathItem is what the document has for one path.
 type pathItem struct {
+	base, path string   // the path of a server, and the document's
 	names      []string // the path parameters, in order of appearance
 	operations map[string]*operation
 }
@@ -47,6 +45,9 @@ func (p *pathItem) allow() string {
 // operation returns the path's operation for a method. HEAD is a GET without
 // the body (RFC 9110, 9.3.2) unless the document says otherwise.
 func (p *pathItem) operation(method string) *operation {
+	if p == nil {
+		return nil
+	}
 	op := p.operations[method]
 	if op == nil && method == "HEAD" {
 		op = p.operations["GET"]
@@ -56,34 +57,46 @@ func (p *pathItem) operation(method string) *operation {
 
 var parameterInPath = regexp.MustCompile(`\{([^{}/]+)\}`)
 
-// add puts a templated path into the tree.
-func (rt *router) add(path string, item *pathItem) error {
+// item returns the place of a templated path below the path of a server; nil if
+// that of another server has taken it.
+func (rt *router) item(base, path string) (*pathItem, error) {
 	if !strings.HasPrefix(path, "/") {
-		return fmt.Errorf("the path must begin with /")
+		return nil, fmt.Errorf("the path must begin with /")
 	}
 	node := &rt.root
+	if base = strings.Trim(base, "/"); base != "" {
+		for segment := range strings.SplitSeq(base, "/") {
+			node = node.literal(segment)
+		}
+	}
+	var names []string
 	for segment := range strings.SplitSeq(path[1:], "/") {
-		names := parameterInPath.FindAllStringSubmatch(segment, -1)
-		if len(names) == 0 {
+		found := parameterInPath.FindAllStringSubmatch(segment, -1)
+		if len(found) == 0 {
 			if strings.ContainsAny(segment, "{}") {
-				return fmt.Errorf("segment %q: a brace has no partner", segment)
+				return nil, fmt.Errorf("segment %q: a brace has no partner", segment)
 			}
 			node = node.literal(segment)
 			continue
 		}
-		for _, n := range names {
-			if slices.Contains(item.names, n[1]) {
-				return fmt.Errorf("parameter {%s} appears twice", n[1])
+		for _, n := range found {
+			if slices.Contains(names, n[1]) {
+				return nil, fmt.Errorf("parameter {%s} appears twice", n[1])
 			}
-			item.names = append(item.names, n[1])
+			names = append(names, n[1])
 		}
 		node = node.template(segment)
 	}
-	if node.item != nil {
-		return fmt.Errorf("the path is the same as another but for the names of its parameters")
+	if node.item == nil {
+		node.item = &pathItem{base: base, path: path, names: names, operations: map[string]*operation{}}
 	}
-	node.item = item
-	return nil
+	switch {
+	case node.item.base != base:
+		return nil, nil
+	case node.item.path != path:
+		return nil, fmt.Errorf("the path is the same as another but for the names of its parameters")
+	}
+	return node.item, nil
 }
 
 func (n *routeNode) literal(segment string) *routeNode {
@@ -139,41 +152,48 @@ func (t *routeTemplate) match(segment string, values []string) ([]string, bool) 
 // find returns the item for an escaped request path and the values of its
 // parameters, still escaped; nil if the document has no such path.
 func (rt *router) find(escaped string) (*pathItem, []string) {
-	for _, base := range rt.bases {
-		rest, ok := strings.CutPrefix(escaped, base)
-		if !ok || !strings.HasPrefix(rest, "/") {
+	rest, ok := strings.CutPrefix(escaped, "/")
+	if !ok {
+		return nil, nil
+	}
+	return rt.root.find(rest, nil)
+}
+
+// find visits each node below n at most once, whatever the path.
+func (n *routeNode) find(path string, values []string) (*pathItem, []string) {
+	segment, rest, more := strings.Cut(path, "/")
+	plain := segment
+	if strings.IndexByte(segment, '%') >= 0 {
+		var err error
+		if plain, err = url.PathUnescape(segment); err != nil {
+			return nil, nil
+		}
+	}
+	// A server behind us might resolve dots; nothing in a document means them.
+	if plain == "." || plain == ".." {
+		return nil, nil
+	}
+	if next := n.literals[plain]; next != nil {
+		if item, found := next.below(rest, more, values); item != nil {
+			return item, found
+		}
+	}
+	for _, t := range n.templates {
+		matched, ok := t.match(segment, values)
+		if !ok {
 			continue
 		}
-		if item, values := rt.root.find(strings.Split(rest[1:], "/"), nil); item != nil {
-			return item, values
+		if item, found := t.node.below(rest, more, matched); item != nil {
+			return item, found
 		}
 	}
 	return nil, nil
 }
 
-func (n *routeNode) find(segments, values []string) (*pathItem, []string) {
-	if len(segments) == 0 {
+// below goes on with the rest of a path, if there is more of it.
+func (n *routeNode) below(rest string, more bool, values []string) (*pathItem, []string) {
+	if !more {
 		return n.item, values
 	}
-	segment := segments[0]
-	plain, err := url.PathUnescape(segment)
-	// A server behind us might resolve dots; nothing in a document means them.
-	if err != nil || plain == "." || plain == ".." {
-		return nil, nil
-	}
-	if next := n.literals[plain]; next != nil {
-		if item, found := next.find(segments[1:], values); item != nil {
-			return item, found
-		}
-	}
-	for _, t := range n.templates {
-		more, ok := t.match(segment, values)
-		if !ok {
-			continue
-		}
-		if item, found := t.node.find(segments[1:], more); item != nil {
-			return item, found
-		}
-	}
-	return nil, nil
+	return n.find(rest, values)
 }

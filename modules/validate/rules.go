@@ -308,7 +308,7 @@ func subschemas(s *jsonschema.Schema) []*jsonschema.Schema {
 	parts := slices.Concat([]*jsonschema.Schema{
 		s.Ref, s.Not, s.If, s.Then, s.Else, s.PropertyNames, s.UnevaluatedProperties, s.Contains,
 		s.Items2020, s.UnevaluatedItems, s.ContentSchema,
-	}, s.AllOf, s.AnyOf, s.OneOf, s.PrefixItems)
+	}, s.AllOf, s.AnyOf, s.OneOf, s.PrefixItems, choices(s))
 	for _, m := range []map[string]*jsonschema.Schema{s.Properties, s.DependentSchemas} {
 		for _, p := range m {
 			parts = append(parts, p)

@@ -21,6 +21,8 @@ type schemaSet struct {
 	defs map[string]any
 	todo []string // pointers whose schemas are still to be copied
 	c    *jsonschema.Compiler
+
+	named map[string]any // see components
 }
 
 const schemaSetURL = "openapi:schemas"
@@ -29,6 +31,7 @@ func newSchemaSet(doc any, v30 bool, not string) *schemaSet {
 	c := newCompiler()
 	c.UseLoader(nowhere{})
 	registerFormats(c)
+	registerChoice(c)
 	if v30 {
 		// An OpenAPI 3.0 schema is close to draft 4: exclusiveMinimum is a
 		// boolean there, and what stands beside $ref is ignored.
@@ -57,11 +60,12 @@ func (s *schemaSet) compile() error {
 	for len(s.todo) > 0 {
 		ptr := s.todo[0]
 		s.todo = s.todo[1:]
-		schema, err := lookup(s.doc, ptr)
+		at := strings.TrimPrefix(ptr, withoutChoice)
+		schema, err := lookup(s.doc, at)
 		if err != nil {
 			return err
 		}
-		if s.defs[ptr], err = s.copySchema(schema, ptr); err != nil {
+		if s.defs[ptr], err = s.copyNeeded(schema, at, at == ptr); err != nil {
 			return err
 		}
 	}
@@ -105,8 +109,11 @@ func refers(v any) bool {
 }
 
 // location is the URL of the schema of a pointer.
-func (s *schemaSet) location(ptr string) string {
-	return schemaSetURL + "#/" + s.keyword() + "/" + urlEscape(escapeToken(ptr))
+func (s *schemaSet) location(ptr string) string { return schemaSetURL + s.urlOf(ptr) }
+
+// urlOf is what a reference to the schema of a pointer says within the set.
+func (s *schemaSet) urlOf(ptr string) string {
+	return "#/" + s.keyword() + "/" + urlEscape(escapeToken(ptr))
 }
 
 func (s *schemaSet) keyword() string {
@@ -137,7 +144,7 @@ func (s *schemaSet) explain(err error) error {
 		tokens := leaf.InstanceLocation
 		where := pointer(tokens)
 		if len(tokens) > 1 && tokens[0] == s.keyword() {
-			where = tokens[1] + pointer(tokens[2:])
+			where = strings.TrimPrefix(tokens[1], withoutChoice) + pointer(tokens[2:])
 		}
 		lines = append(lines, fmt.Sprintf("at %s: %s", where, message(leaf.ErrorKind)))
 	}
@@ -171,12 +178,18 @@ var (
 		"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else",
 		"unevaluatedItems", "unevaluatedProperties", "contentSchema", "additionalItems",
 	}
-	documentary = []string{"example", "examples", "xml", "externalDocs", "discriminator", "description", "title", "deprecated"}
+	documentary = []string{
+		"example", "examples", "xml", "externalDocs", "discriminator", "description", "title", "deprecated", chooseKeyword,
+	}
 )
 
-// copySchema returns a copy of a schema with its references rewritten and, for
-// OpenAPI 3.0, with nullable expressed as a type.
+// copySchema returns a copy of a schema with its references rewritten, with
+// discriminators, and for OpenAPI 3.0 nullable, said in JSON Schema.
 func (s *schemaSet) copySchema(v any, ptr string) (any, error) {
+	return s.copyNeeded(v, ptr, true)
+}
+
+func (s *schemaSet) copyNeeded(v any, ptr string, choose bool) (any, error) {
 	schema, ok := v.(map[string]any)
 	if !ok {
 		if _, isBool := v.(bool); isBool && !s.v30 {
@@ -198,7 +211,10 @@ func (s *schemaSet) copySchema(v any, ptr string) (any, error) {
 		nullable(out)
 	}
 	s.require(out, schema)
-	return out, nil
+	if !choose {
+		return out, nil
+	}
+	return out, s.discriminate(out, schema, ptr)
 }
 
 func (s *schemaSet) copyKeyword(name string, value any, ptr string) (any, error) {
@@ -264,8 +280,11 @@ func (s *schemaSet) reference(value any, ptr string) (any, error) {
 	if _, err := lookup(s.doc, target); err != nil {
 		return nil, fmt.Errorf("at %s: %w", ptr, err)
 	}
+	if inAllOf(ptr) {
+		target = s.asPart(target)
+	}
 	s.need(target)
-	return "#/" + s.keyword() + "/" + urlEscape(escapeToken(target)), nil
+	return s.urlOf(target), nil
 }
 
 // nullable says by type what OpenAPI 3.0 says by a keyword of its own. Without
