@@ -2,7 +2,8 @@ package validate
 
 import (
 	"encoding/json"
-	"slices"
+	"math/big"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -22,6 +23,9 @@ type checking struct {
 // check returns everything that is wrong with a value, sorted by field; nil if
 // nothing is.
 func (r *rule) check(doc any) []Issue {
+	if r != nil && r.loop != nil && tooManyVisits(r.loop, doc) {
+		return []Issue{{Message: tooCostly}}
+	}
 	var c checking
 	c.value(r, doc)
 	if c.issues == nil {
@@ -60,7 +64,7 @@ func (c *checking) value(r *rule, v any) {
 	case r.types != 0 && r.types&typesOf(r.types, v) == 0:
 		c.fail(r.notType)
 		return
-	case r.choices != nil && !slices.Contains(r.choices, choiceOf(v)):
+	case r.choices != nil && !r.choices[choiceOf(v)]:
 		c.fail(r.notOne)
 		return
 	case r.format != nil && r.format.Validate(v) != nil:
@@ -90,14 +94,31 @@ func (c *checking) value(r *rule, v any) {
 	}
 }
 
-// choiceOf returns a value that may be one of a rule's choices, and something
-// that never is for arrays and objects, which Go cannot compare.
+// noChoice stands for arrays and objects, which Go cannot compare.
+var noChoice any = struct{}{}
+
+// wholeNumber and exactNumber are numbers in the one way that equal ones share.
+type (
+	wholeNumber int64
+	exactNumber string
+)
+
+// choiceOf returns a value such that equal ones are equal in Go.
 func choiceOf(v any) any {
-	switch v.(type) {
+	switch v := v.(type) {
 	case nil, bool, string:
 		return v
+	case json.Number:
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+			return wholeNumber(n)
+		}
+		if exact, ok := new(big.Rat).SetString(string(v)); ok && exact.IsInt() && exact.Num().IsInt64() {
+			return wholeNumber(exact.Num().Int64())
+		} else if ok {
+			return exactNumber(exact.RatString())
+		}
 	}
-	return struct{}{}
+	return noChoice
 }
 
 // typesOf returns the type of a value. Whether a number is whole is found out

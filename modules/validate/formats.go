@@ -15,12 +15,12 @@ var errFormat = errors.New("wrong format")
 // Schema. float, double, binary and password ask for nothing that can be
 // checked: they are hints.
 func registerFormats(c *jsonschema.Compiler) {
-	c.RegisterFormat(&jsonschema.Format{Name: "int32", Validate: wholeNumber(32)})
-	c.RegisterFormat(&jsonschema.Format{Name: "int64", Validate: wholeNumber(64)})
+	c.RegisterFormat(&jsonschema.Format{Name: "int32", Validate: wholeNumberOf(32)})
+	c.RegisterFormat(&jsonschema.Format{Name: "int64", Validate: wholeNumberOf(64)})
 	c.RegisterFormat(&jsonschema.Format{Name: "byte", Validate: isBase64})
 }
 
-func wholeNumber(bits int) func(any) error {
+func wholeNumberOf(bits int) func(any) error {
 	return func(v any) error {
 		n, ok := v.(json.Number)
 		if !ok {

@@ -55,8 +55,8 @@ type Handler struct {
 	// the schema speaks of additionalProperties itself. Default: false.
 	StripUnknown bool `json:"strip_unknown,omitempty"`
 
-	// Adds members that are missing but have a default in the schema.
-	// Default: false.
+	// Adds members, form fields and parameters that are missing but have a default
+	// in the schema. Default: false.
 	FillDefaults bool `json:"fill_defaults,omitempty"`
 
 	// The largest body in bytes; more is 413. Default: 1 MiB.
@@ -197,7 +197,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // nothing is known about the request.
 func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string, op *operation, refused *refusal) {
 	op = h.fixed
-	var args *arguments
+	var missing []*parameter
 	var issues []Issue
 	if h.source != nil {
 		found := h.source.find(w, r)
@@ -208,10 +208,11 @@ func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string,
 			return found.outcome, nil, nil
 		}
 		op = found.op
-		if args, issues = newArguments(r, found.item, found.values); issues != nil {
-			return "malformed", op, invalid("malformed", issues...)
+		args, malformed := newArguments(r, found.item, found.values)
+		if malformed != nil {
+			return "malformed", op, invalid("malformed", malformed...)
 		}
-		issues = op.checkParams(args)
+		issues, missing = op.checkParams(args)
 	}
 	result := h.checkBody(w, r, op.body)
 	if result.refused != nil {
@@ -221,6 +222,10 @@ func (h *Handler) check(w http.ResponseWriter, r *http.Request) (outcome string,
 	if len(issues) > 0 {
 		refused = invalid(cmp.Or(result.outcome, "invalid"), tidy(issues, 0)...)
 		return refused.outcome, op, refused
+	}
+	if missing != nil {
+		fill(r, missing)
+		return "changed", op, nil
 	}
 	return result.outcome, op, nil
 }

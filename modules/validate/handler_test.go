@@ -46,6 +46,7 @@ func provision(t testing.TB, h *Handler) *Handler {
 // upstream is what stands behind the handler: it says what it got.
 type upstream struct {
 	calls  int
+	url    string
 	body   string
 	header http.Header
 	length int64
@@ -57,7 +58,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	u.calls++
-	u.body, u.header, u.length = string(b), r.Header.Clone(), r.ContentLength
+	u.url, u.body, u.header, u.length = r.URL.String(), string(b), r.Header.Clone(), r.ContentLength
 	_, err = w.Write([]byte("ok"))
 	return err
 }

@@ -32,6 +32,8 @@ func message(k jsonschema.ErrorKind) string {
 		return "must have at least " + count(k.Want, "member")
 	case *kind.MaxProperties:
 		return "must have at most " + count(k.Want, "member")
+	case *kind.PropertyNames: // of a schema: those of a body are told member by member
+		return fmt.Sprintf("has a member of a name that is not allowed, %q", shorten(k.Property))
 	case *kind.FalseSchema:
 		return "is not allowed"
 	}

@@ -285,7 +285,9 @@ func (c *documentCompiler) requestBody(op *operation, n node) error {
 	for _, media := range slices.Sorted(maps.Keys(content.object())) {
 		t := &bodyType{media: strings.ToLower(strings.TrimSpace(media))}
 		op.body.types = append(op.body.types, t)
-		c.bodyType(t, content.at(media))
+		if err := c.bodyType(t, content.at(media)); err != nil {
+			return err
+		}
 	}
 	slices.SortStableFunc(op.body.types, func(a, b *bodyType) int {
 		return strings.Count(a.media, "*") - strings.Count(b.media, "*")
@@ -294,14 +296,18 @@ func (c *documentCompiler) requestBody(op *operation, n node) error {
 }
 
 // bodyType has the type's schema compiled if it is one that can be checked.
-func (c *documentCompiler) bodyType(t *bodyType, n node) {
+func (c *documentCompiler) bodyType(t *bodyType, n node) error {
 	schema := n.at("schema")
 	isForm := t.media == "multipart/form-data" || t.media == "application/x-www-form-urlencoded"
 	if schema.v == nil || !isForm && !isJSONType(t.media) && !strings.Contains(t.media, "*") {
-		return
+		return nil
 	}
-	if isForm && n.at("encoding").v != nil {
-		c.out.unchecked = append(c.out.unchecked, n.at("encoding").ptr)
+	encode := func() {}
+	if isForm {
+		var err error
+		if encode, err = c.encodings(t, n); err != nil {
+			return err
+		}
 	}
 	c.set.need(schema.ptr)
 	c.bind = append(c.bind, func() error {
@@ -309,13 +315,18 @@ func (c *documentCompiler) bodyType(t *bodyType, n node) {
 		if err != nil {
 			return err
 		}
-		if isForm {
-			t.form = newFormValidator(s, c.rules, c.opts.limits, c.opts.strip)
+		if !isForm {
+			t.json = newBodyValidator(s, c.rules, c.opts.limits, c.rewrite)
 			return nil
 		}
-		t.json = newBodyValidator(s, c.rules, c.opts.limits, c.rewrite)
+		t.form = newFormValidator(s, c.rules, c.opts)
+		encode()
+		if err := t.form.checkDefaults(); err != nil {
+			return schema.errorf("%w", err)
+		}
 		return nil
 	})
+	return nil
 }
 
 // checkSkips refuses names of operations that the document does not have.

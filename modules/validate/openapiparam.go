@@ -26,18 +26,13 @@ func (c *documentCompiler) parameter(n node) (*parameter, error) {
 	if p.name == "" {
 		return nil, n.at("name").errorf("a parameter must have a name")
 	}
-	known := styles[p.in]
-	if known == nil {
+	if styles[p.in] == nil {
 		return nil, n.at("in").errorf("want path, query, header or cookie, got %q", p.in)
 	}
-	if p.style = n.at("style").text(); p.style == "" {
-		p.style = known[0]
+	if err := p.setStyle(n); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(known, p.style) {
-		return nil, n.at("style").errorf("want one of %s, got %q", strings.Join(known, ", "), p.style)
-	}
-	explode, given := n.at("explode").v.(bool)
-	p.explode = explode || !given && p.style == "form" && p.in == "query"
+	p.allowEmpty = p.in == "query" && n.at("allowEmptyValue").flag()
 	if p.in == "path" {
 		p.required = true
 	}
@@ -48,10 +43,26 @@ func (c *documentCompiler) parameter(n node) (*parameter, error) {
 			return nil, nil
 		}
 	}
-	return p, c.parameterSchema(p, n)
+	return p, c.parameterSchema(p, n, c.set)
 }
 
-func (c *documentCompiler) parameterSchema(p *parameter, n node) error {
+// setStyle reads how a parameter is written.
+func (p *parameter) setStyle(n node) error {
+	known := styles[p.in]
+	if p.style = n.at("style").text(); p.style == "" {
+		p.style = known[0]
+	}
+	if !slices.Contains(known, p.style) {
+		return n.at("style").errorf("want one of %s, got %q", strings.Join(known, ", "), p.style)
+	}
+	explode, given := n.at("explode").v.(bool)
+	p.explode = explode || !given && p.style == "form" && p.in == "query"
+	return nil
+}
+
+// parameterSchema has the schema of a parameter or header compiled with those of
+// requests or of responses.
+func (c *documentCompiler) parameterSchema(p *parameter, n node, set *schemaSet) error {
 	schema := n.at("schema")
 	if content := n.at("content"); content.v != nil {
 		types := slices.Collect(maps.Keys(content.object()))
@@ -66,13 +77,19 @@ func (c *documentCompiler) parameterSchema(p *parameter, n node) error {
 		p.reader = newTextReader(nil, 0)
 		return nil
 	}
-	c.set.need(schema.ptr)
+	set.need(schema.ptr)
 	c.bind = append(c.bind, func() error {
-		s, err := c.set.schema(schema.ptr)
+		s, err := set.schema(schema.ptr)
 		if err != nil {
 			return err
 		}
 		p.rule, p.reader = c.rules.rule(s), newTextReader(s, 0)
+		if !c.opts.defaults || set != c.set {
+			return nil
+		}
+		if err := p.setDefault(s); err != nil {
+			return schema.errorf("%w", err)
+		}
 		return nil
 	})
 	return nil

@@ -93,8 +93,7 @@ func (t *bodyType) check(body []byte, media string, params map[string]string) (o
 	case t.json != nil && isJSONType(media):
 		return t.json.validate(body)
 	case t.form != nil && t.media == "multipart/form-data":
-		issues, isMalformed = t.form.multipart(body, params["boundary"])
-		return body, false, issues, isMalformed
+		return t.form.multipart(body, params["boundary"])
 	case t.form != nil:
 		return t.form.urlencoded(body)
 	}
@@ -107,11 +106,15 @@ func isJSONType(media string) bool {
 	return media == "application/json" || strings.HasSuffix(media, "+json")
 }
 
-// checkParams returns what is wrong with the parameters of a request.
-func (op *operation) checkParams(args *arguments) []Issue {
-	var issues []Issue
+// checkParams returns what is wrong with the parameters of a request, and which
+// of them are missing and have a default.
+func (op *operation) checkParams(args *arguments) (issues []Issue, missing []*parameter) {
 	for _, p := range op.params {
-		issues = append(issues, p.check(args)...)
+		more, present := p.check(args)
+		issues = append(issues, more...)
+		if !present && p.fill != "" {
+			missing = append(missing, p)
+		}
 	}
-	return issues
+	return issues, missing
 }

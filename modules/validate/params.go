@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,7 +19,13 @@ type parameter struct {
 	asJSON   bool  // declared by content: the text is JSON
 	rule     *rule // nil accepts everything
 	reader   *textReader
+
+	allowEmpty bool   // a value that is empty may be anything
+	fill       string // what goes on where it is missing, as it is written; "" for nothing
 }
+
+// maxQuery bounds the parameters of a query.
+const maxQuery = 10_000
 
 // arguments is where a request's parameters are looked for.
 type arguments struct {
@@ -33,6 +40,9 @@ type arguments struct {
 // newArguments reads what there is; the issue says that the query cannot be
 // read in one way only.
 func newArguments(r *http.Request, item *pathItem, values []string) (*arguments, []Issue) {
+	if n := strings.Count(r.URL.RawQuery, "&"); n >= maxQuery {
+		return nil, []Issue{{Field: "query", Message: fmt.Sprintf("has more than %d parameters", maxQuery)}}
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, []Issue{{Field: "query", Message: "is malformed"}}
@@ -43,8 +53,9 @@ func newArguments(r *http.Request, item *pathItem, values []string) (*arguments,
 	}, nil
 }
 
-// check returns what is wrong with the parameter in a request.
-func (p *parameter) check(args *arguments) []Issue {
+// check returns what is wrong with the parameter in a request, and whether it is
+// there at all.
+func (p *parameter) check(args *arguments) (issues []Issue, present bool) {
 	field := p.in + "." + p.name
 	if !plainName(p.name) {
 		field = p.in + fieldPath([]step{{name: p.name}})
@@ -52,13 +63,15 @@ func (p *parameter) check(args *arguments) []Issue {
 	value, present, fault := p.read(args)
 	switch {
 	case fault != "":
-		return []Issue{{field, fault}}
+		return []Issue{{field, fault}}, true
 	case !present && p.required:
-		return []Issue{{field, "is required"}}
+		return []Issue{{field, "is required"}}, false
 	case !present:
-		return nil
+		return nil, false
+	case p.allowEmpty && slices.Equal(args.query[p.name], []string{""}):
+		return nil, true
 	}
-	issues := p.rule.check(value)
+	issues = p.rule.check(value)
 	for i := range issues {
 		if f := issues[i].Field; f != "" && !strings.HasPrefix(f, "[") {
 			issues[i].Field = field + "." + f
@@ -66,7 +79,7 @@ func (p *parameter) check(args *arguments) []Issue {
 			issues[i].Field = field + f
 		}
 	}
-	return issues
+	return issues, true
 }
 
 // read returns the parameter's value as the schema takes it.
@@ -284,6 +297,17 @@ func rawValues(rawQuery, name string) []string {
 		}
 	}
 	return values
+}
+
+// takes tells whether a key of a query or form belongs to the parameter.
+func (p *parameter) takes(key string) bool {
+	switch {
+	case p.style == "deepObject":
+		return strings.HasPrefix(key, p.name+"[") && strings.HasSuffix(key, "]")
+	case p.reader.kinds.object && p.explode:
+		return p.reader.members[key] != nil
+	}
+	return key == p.name
 }
 
 // deepObject reads name[member]=value.

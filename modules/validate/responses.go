@@ -75,7 +75,8 @@ func (rs *responses) check(a *answered) (outcome string, issues []Issue) {
 	}
 	args := &arguments{header: a.header}
 	for _, p := range declared.headers {
-		issues = append(issues, p.check(args)...)
+		more, _ := p.check(args)
+		issues = append(issues, more...)
 	}
 	if a.wrote && len(declared.types) > 0 {
 		t := declared.typeOf(a.media)
@@ -151,21 +152,9 @@ func isStatus(s string) bool {
 
 func (c *documentCompiler) response(n node) (*response, error) {
 	r := new(response)
-	headers := n.at("headers")
-	for _, name := range slices.Sorted(maps.Keys(headers.object())) {
-		hn, err := headers.at(name).resolve()
-		if err != nil {
-			return nil, err
-		}
-		if strings.EqualFold(name, "Content-Type") { // OpenAPI 3.1, Response Object, headers
-			continue
-		}
-		p := &parameter{name: http.CanonicalHeaderKey(name), in: "header", style: "simple"}
-		p.required, p.explode = hn.at("required").flag(), hn.at("explode").flag()
-		if err := c.parameterSchema(p, hn); err != nil {
-			return nil, err
-		}
-		r.headers = append(r.headers, p)
+	var err error
+	if r.headers, err = c.headers(n.at("headers"), c.answers); err != nil {
+		return nil, err
 	}
 	content := n.at("content")
 	if content.v != nil && content.object() == nil {

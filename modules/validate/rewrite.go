@@ -143,14 +143,15 @@ func (l *layer) settle() {
 }
 
 func defaultText(name string, p *jsonschema.Schema) []byte {
-	if p.Default == nil {
+	fallback := defaultOf(p, 0)
+	if fallback == nil {
 		return nil
 	}
 	key, err := json.Marshal(name)
 	if err != nil {
 		return nil
 	}
-	value, err := json.Marshal(*p.Default)
+	value, err := json.Marshal(*fallback)
 	if err != nil {
 		return nil
 	}
@@ -363,23 +364,32 @@ func (rw *rewriter) memberLayers(layers []*layer, name string) []*layer {
 }
 
 func (rw *rewriter) appendMember(found []*layer, s *jsonschema.Schema, name string) []*layer {
-	before := len(found)
+	declared := false
 	if p := s.Properties[name]; p != nil {
-		found = append(found, rw.layers[p])
+		found, declared = rw.appendLayer(found, p), true
 	}
 	for re, p := range s.PatternProperties {
 		if re.MatchString(name) {
-			found = append(found, rw.layers[p])
+			found, declared = rw.appendLayer(found, p), true
 		}
 	}
-	if len(found) > before {
+	if declared {
 		return found
 	}
 	if p, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
-		found = append(found, rw.layers[p])
+		found = rw.appendLayer(found, p)
 	}
 	if s.UnevaluatedProperties != nil {
-		found = append(found, rw.layers[s.UnevaluatedProperties])
+		found = rw.appendLayer(found, s.UnevaluatedProperties)
+	}
+	return found
+}
+
+// appendLayer adds a schema's layer once: the same one again would double with
+// each level of a schema that leads back to itself.
+func (rw *rewriter) appendLayer(found []*layer, s *jsonschema.Schema) []*layer {
+	if l := rw.layers[s]; !slices.Contains(found, l) {
+		found = append(found, l)
 	}
 	return found
 }
@@ -390,7 +400,7 @@ func (rw *rewriter) itemLayers(layers []*layer, n int) []*layer {
 	for _, l := range layers {
 		for _, s := range l.schemas {
 			for _, item := range itemSchemas(s, n) {
-				found = append(found, rw.layers[item])
+				found = rw.appendLayer(found, item)
 			}
 		}
 	}

@@ -16,12 +16,13 @@ import (
 // rule accepts everything. Rules are immutable once built.
 type rule struct {
 	library *jsonschema.Schema // checks all of it if not nil
+	loop    *jsonschema.Schema // whose rule this is, if it leads back to itself
 
 	refused string // by the schema false; "" otherwise
 
 	types    valueTypes // 0: all
 	notType  string
-	choices  []any // enum or const: strings, booleans and null only; nil: all
+	choices  map[any]bool // enum or const, as choiceOf writes them; nil: all
 	notOne   string
 	format   *jsonschema.Format
 	noFormat string
@@ -100,12 +101,15 @@ func newRuleBuilder() *ruleBuilder {
 // rule returns the rule of a schema.
 func (b *ruleBuilder) rule(s *jsonschema.Schema) *rule {
 	r, err := b.build(s)
-	if err == nil {
-		return r
+	if err != nil {
+		// What was begun and not finished must not be used.
+		b.built, b.chain = map[*jsonschema.Schema]*rule{}, nil
+		r = &rule{library: s}
 	}
-	// What was begun and not finished must not be used.
-	b.built, b.chain = map[*jsonschema.Schema]*rule{}, nil
-	return &rule{library: s}
+	if r != nil && leadsBack(s) {
+		r.loop = s
+	}
+	return r
 }
 
 func (b *ruleBuilder) build(s *jsonschema.Schema) (*rule, error) {
@@ -216,16 +220,9 @@ func (r *rule) setValue(s *jsonschema.Schema) {
 	case s.Const != nil && s.Enum != nil:
 		r.library = s
 	case s.Const != nil:
-		r.choices, r.notOne = []any{*s.Const}, message(&kind.Const{Want: *s.Const})
+		r.setChoices(s, []any{*s.Const}, message(&kind.Const{Want: *s.Const}))
 	case s.Enum != nil:
-		r.choices, r.notOne = s.Enum.Values, message(&kind.Enum{Want: s.Enum.Values})
-	}
-	for _, c := range r.choices {
-		switch c.(type) {
-		case nil, bool, string:
-		default: // numbers, arrays and objects are equal in more than one spelling
-			r.library = s
-		}
+		r.setChoices(s, s.Enum.Values, message(&kind.Enum{Want: s.Enum.Values}))
 	}
 	if s.Format != nil {
 		r.format, r.noFormat = s.Format, mustBeFormat(s.Format.Name)
@@ -241,6 +238,17 @@ func (r *rule) setValue(s *jsonschema.Schema) {
 		}
 	}
 	r.number = newNumberRule(s)
+}
+
+func (r *rule) setChoices(s *jsonschema.Schema, values []any, notOne string) {
+	r.choices, r.notOne = make(map[any]bool, len(values)), notOne
+	for _, v := range values {
+		key := choiceOf(v)
+		if key == noChoice { // arrays and objects
+			r.library = s
+		}
+		r.choices[key] = true
+	}
 }
 
 func boundOf(n *int, broken func(int) jsonschema.ErrorKind) bound {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // maxSchemaFile bounds a schema or OpenAPI document, in bytes.
@@ -123,9 +124,10 @@ func explainInvalid(invalid *jsonschema.SchemaValidationError) error {
 	return errors.New(strings.Join(lines[:min(3, len(lines))], "; "))
 }
 
-// leaves returns the errors that have no causes of their own.
+// leaves returns the errors that have no causes of their own. Those of a member's
+// name do not say where it is.
 func leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
-	if len(e.Causes) == 0 {
+	if _, ofName := e.ErrorKind.(*kind.PropertyNames); ofName || len(e.Causes) == 0 {
 		return []*jsonschema.ValidationError{e}
 	}
 	var all []*jsonschema.ValidationError

@@ -1,0 +1,119 @@
+package validate
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// maxVisits bounds how often schemas are applied to values in one check. Where a
+// schema leads back to itself by two ways, each level of a body doubles that:
+// sixty brackets would keep a processor busy for years.
+const maxVisits = 2_000_000
+
+// tooCostly is what a body is told that would take more.
+const tooCostly = "is nested in a way that takes too long to check"
+
+// visits counts how often schemas would be applied to a value and what is in it,
+// without applying any: it takes a step for each pair of a schema and a value,
+// however often the pair comes up. It counts no further than maxVisits.
+type visits struct {
+	known map[visit]int
+}
+
+// visit is a schema and the object or array that it is applied to; 0 for others.
+type visit struct {
+	schema *jsonschema.Schema
+	value  uintptr
+}
+
+// tooManyVisits tells whether checking a value takes more than is allowed.
+func tooManyVisits(s *jsonschema.Schema, v any) bool {
+	count := visits{known: map[visit]int{}}
+	return count.of(s, v) >= maxVisits
+}
+
+func (c *visits) of(s *jsonschema.Schema, v any) int {
+	if s == nil {
+		return 0
+	}
+	at := visit{schema: s}
+	switch v.(type) {
+	case map[string]any, []any:
+		at.value = reflect.ValueOf(v).Pointer()
+	}
+	if n, ok := c.known[at]; ok {
+		return n
+	}
+	c.known[at] = 0 // a reference that goes round in a circle
+	n := 1
+	for _, part := range inPlaceSchemas(s) {
+		n = min(maxVisits, n+c.of(part, v))
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		n = c.members(n, s, v)
+	case []any:
+		for i, item := range v {
+			for _, part := range itemSchemas(s, i) {
+				n = min(maxVisits, n+c.of(part, item))
+			}
+		}
+	}
+	c.known[at] = n
+	return n
+}
+
+func (c *visits) members(n int, s *jsonschema.Schema, obj map[string]any) int {
+	for name, member := range obj {
+		n += c.of(s.Properties[name], member) + c.of(s.PropertyNames, nil) + c.of(s.UnevaluatedProperties, member)
+		for _, p := range s.PatternProperties { // as if all did match
+			n = min(maxVisits, n+c.of(p, member))
+		}
+		if rest, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
+			n += c.of(rest, member)
+		}
+		n = min(maxVisits, n)
+	}
+	return n
+}
+
+// inPlaceSchemas are those within a schema that apply to the same value.
+func inPlaceSchemas(s *jsonschema.Schema) []*jsonschema.Schema {
+	all := slices.Concat([]*jsonschema.Schema{s.Ref, s.RecursiveRef, s.Not, s.If, s.Then, s.Else}, s.AllOf, s.AnyOf, s.OneOf, choices(s))
+	if s.DynamicRef != nil {
+		all = append(all, s.DynamicRef.Ref)
+	}
+	for _, part := range s.DependentSchemas {
+		all = append(all, part)
+	}
+	for _, dep := range s.Dependencies {
+		if part, ok := dep.(*jsonschema.Schema); ok {
+			all = append(all, part)
+		}
+	}
+	return slices.DeleteFunc(all, func(s *jsonschema.Schema) bool { return s == nil })
+}
+
+// leadsBack tells whether a schema, or one that it leads to, leads to itself.
+func leadsBack(s *jsonschema.Schema) bool {
+	const entered, left = 1, 2
+	state := map[*jsonschema.Schema]int{}
+	var walk func(*jsonschema.Schema) bool
+	walk = func(s *jsonschema.Schema) bool {
+		if s == nil || state[s] == left {
+			return false
+		}
+		if state[s] == entered || s.DynamicRef != nil || s.RecursiveRef != nil {
+			return true
+		}
+		state[s] = entered
+		if slices.ContainsFunc(subschemas(s), walk) {
+			return true
+		}
+		state[s] = left
+		return false
+	}
+	return walk(s)
+}
