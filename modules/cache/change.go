@@ -76,7 +76,7 @@ func (h *Handler) change(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	x.release()
 	return next.ServeHTTP(h.watch(w, WhyMethod, func(status int) {
 		if status >= 200 && status < 400 {
-			h.invalidate(uri, r, w.Header())
+			h.purge(h.concerned(uri, r, w.Header())...)
 		}
 	}), r)
 }
@@ -94,19 +94,21 @@ func (h *Handler) post(x *exchange, uri string) error {
 		if status < 200 || status >= 400 {
 			return false
 		}
-		n := h.invalidate(uri, x.r, f.header)
+		concerned := h.concerned(uri, x.r, f.header)
+		if f.entry == nil {
+			h.purge(concerned...)
+			return false
+		}
 		self, ok := h.sameOrigin(first(f.header["Content-Location"]), x.r)
-		// only if no purge but our own came since the request was sent
-		unchanged := h.store.purges.Seq() == f.seq+n
-		f.seq += n
-		return status == http.StatusOK && ok && self == uri && unchanged
+		unharmed := h.store.purges.Supersede(f.entry, concerned)
+		h.tell(concerned...)
+		return status == http.StatusOK && ok && self == uri && unharmed
 	}
 	return f.send()
 }
 
-// invalidate forgets what a successful unsafe request concerns, and returns how
-// many purges that took.
-func (h *Handler) invalidate(uri string, r *http.Request, header http.Header) (n uint64) {
+// concerned returns the purges of what a successful unsafe request concerns.
+func (h *Handler) concerned(uri string, r *http.Request, header http.Header) []Purge {
 	list := []Purge{{Kind: kindURL, Target: uri}}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if target, ok := h.sameOrigin(first(header[name]), r); ok && target != uri {
@@ -118,10 +120,7 @@ func (h *Handler) invalidate(uri string, r *http.Request, header http.Header) (n
 	for _, group := range groups(header["Cache-Group-Invalidation"]) {
 		list = append(list, Purge{Kind: kindTag, Target: tagTarget(host, group)})
 	}
-	for _, p := range list {
-		h.purge(p)
-	}
-	return uint64(len(list))
+	return list
 }
 
 // sameOrigin resolves a reference against the request's URI and returns its

@@ -49,10 +49,9 @@ type fill struct {
 	written  bool // a head went to the client
 	pump     *pump
 
-	// onHead, if not nil, is called with the status before anything is decided.
-	// If it returns false, nothing is stored.
+	// onHead, if not nil, is called with the status once entry is made. If it
+	// returns false, nothing is stored.
 	onHead func(status int) bool
-	barred bool
 
 	// part is the stored part that this fill completes, or nil: before and after
 	// are what goes around the part that comes.
@@ -92,7 +91,6 @@ func (f *fill) WriteHeader(status int) {
 		status = f.complete()
 	}
 	f.res = Response{Status: status, Header: f.header, Asked: f.asked, Answered: time.Now().UnixMilli()}
-	f.barred = f.onHead != nil && !f.onHead(status)
 	f.mode = f.decide(status)
 	if f.mode == swallow {
 		return
@@ -136,6 +134,9 @@ func (f *fill) decide(status int) mode {
 		return swallow
 	}
 	f.admit()
+	if f.onHead != nil && !f.onHead(status) {
+		f.entry, f.flight = nil, nil // the flight was for the entry alone
+	}
 	switch {
 	case f.entry == nil && f.w == nil:
 		return swallow

@@ -175,11 +175,21 @@ func (h *Handler) purgeURI(ref string) (string, error) {
 var kindNames = map[byte]string{kindURL: "url", kindTag: "tag", kindPrefix: "prefix", kindAll: "all"}
 
 // purge forgets here and now, and has Redis and the other nodes told.
-func (h *Handler) purge(p Purge) {
-	purges.WithLabelValues(kindNames[p.Kind]).Inc()
-	h.store.purges.Apply(p)
-	if h.remote != nil {
-		h.remote.outbox.add(p)
+func (h *Handler) purge(list ...Purge) {
+	for _, p := range list {
+		h.store.purges.Apply(p)
+	}
+	h.tell(list...)
+}
+
+// tell counts purges that were carried out here, and has Redis and the other
+// nodes told.
+func (h *Handler) tell(list ...Purge) {
+	for _, p := range list {
+		purges.WithLabelValues(kindNames[p.Kind]).Inc()
+		if h.remote != nil {
+			h.remote.outbox.add(p)
+		}
 	}
 }
 

@@ -66,6 +66,25 @@ func (p *Purges) Seq() uint64 { return p.seq.Load() }
 func (p *Purges) Apply(what Purge) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.apply(what)
+}
+
+// Supersede carries out the purges that come of a request whose response is the
+// entry: they hit what was stored before, not the entry. It reports false if
+// another purge has hit the entry since the origin was asked.
+func (p *Purges) Supersede(e *Entry, list []Purge) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gone, soft := p.State(e)
+	for _, what := range list {
+		p.apply(what)
+	}
+	e.seq = p.seq.Load()
+	return !gone && !soft
+}
+
+// apply is Apply for who holds mu.
+func (p *Purges) apply(what Purge) {
 	m := &p.hard
 	if what.Soft {
 		m = &p.soft

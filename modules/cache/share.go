@@ -8,7 +8,7 @@ import (
 // admit makes the entry, if the response may be stored.
 func (f *fill) admit() {
 	x := f.x
-	if x.r.Method == http.MethodHead || f.barred {
+	if x.r.Method == http.MethodHead {
 		return
 	}
 	e, vary := f.judge()

@@ -242,6 +242,46 @@ func TestPost_AnswersGetIfItSaysSo(t *testing.T) {
 	}
 }
 
+// While a POST is under way, only a purge of what it answers keeps its response
+// out of the cache.
+func TestStale_PostAndPurges(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		purge  Purge
+		stored bool
+	}{
+		{"another URL", Purge{Kind: kindURL, Target: "SITE/b"}, true},
+		{"another tag", Purge{Kind: kindTag, Target: tagTarget("", "other")}, true},
+		{"another prefix", Purge{Kind: kindPrefix, Target: "SITE/b"}, true},
+		{"its URL", Purge{Kind: kindURL, Target: "SITE/a"}, false},
+		{"its tag", Purge{Kind: kindTag, Target: tagTarget("", "red")}, false},
+		{"its prefix, softly", Purge{Kind: kindPrefix, Target: "SITE/a", Soft: true}, false},
+		{"all", Purge{Kind: kindAll}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var s *site
+			s = newSite(t, "", func(w http.ResponseWriter, r *http.Request) error {
+				if r.Method == http.MethodPost {
+					purge := tc.purge
+					purge.Target = strings.Replace(purge.Target, "SITE", r.Host, 1)
+					s.h.store.purges.Apply(purge)
+				}
+				w.Header().Set("Content-Location", "/a")
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("Cache-Tag", "red")
+				return s.counted(w)
+			})
+			s.get("/a")
+			s.do("POST", "/a")
+			want := "response 3"
+			if tc.stored {
+				want = "response 2"
+			}
+			wantText(t, s.get("/a"), want)
+		})
+	}
+}
+
 // A soft purge opens no window in which what it hit may be used.
 func TestStale_SoftPurge(t *testing.T) {
 	for _, tc := range []struct {
