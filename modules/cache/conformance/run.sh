@@ -8,8 +8,8 @@
 # GATEWAY is the fairway binary. SUITE is a folder that holds the suite; without
 # it http-cache-tests 0.4.5 is fetched with npm. With GATE=FILE, a file of lines
 # "kind passes", it fails if fewer tests of a kind pass, or if one does not pass
-# that is not in the file `not-passed`; it tries twice, since the suite measures
-# seconds. RESULTS=FILE keeps the result of each test as JSON.
+# that is not in the file `not-passed`; it tries three times, since the suite
+# measures seconds. RESULTS=FILE keeps the result of each test as JSON.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 gateway=$1
@@ -67,4 +67,7 @@ done
 run() {
 	GATE="${GATE:-}" RESULTS="${RESULTS:-}" timeout "$limit" node --no-warnings "$here/run.mjs" "$suite" "http://127.0.0.1:$GATEWAY_PORT"
 }
-run || { [ -n "${GATE:-}" ] && echo "run.sh: once more" >&2 && run; }
+again() {
+	[ -n "${GATE:-}" ] && echo "run.sh: once more" >&2 && run
+}
+run || again || again
