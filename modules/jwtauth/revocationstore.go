@@ -34,8 +34,17 @@ const (
 	// slowTimeout bounds exchanges that no request waits for.
 	slowTimeout = 10 * time.Second
 
-	// loadPatience is how long a config load waits for storage.
+	// loadPatience is how long a config load waits for storage, and then for Redis:
+	// a gateway that starts knows from its first request on what was revoked while
+	// it was not there, unless they are far slower than usual.
 	loadPatience = time.Second
+
+	// saveEvery is how soon storage has what this gateway has heard, and with that
+	// what it still knows after a crash, without Redis.
+	saveEvery = time.Second
+
+	// saveShare bounds the part of the time that is spent on writing a long list.
+	saveShare = 20
 )
 
 // storePool keeps revocations over reloads, by the Redis and storage used.
@@ -101,6 +110,9 @@ func (s *revocationStore) start() {
 	case <-time.After(loadPatience):
 	}
 	if s.redis != nil {
+		first, enough := context.WithTimeout(ctx, loadPatience)
+		s.resync(first)
+		enough()
 		s.unsub = s.redis.Subscribe(revokedKey, s.announced, func() { s.resync(ctx) })
 	}
 	s.done.Go(func() { s.keep(ctx) })
@@ -320,26 +332,38 @@ func (s *revocationStore) fillRedis(ctx context.Context, seen map[string]bool) e
 	return nil
 }
 
-// keep forgets what has expired, compares with Redis now and then, and writes
-// changes to storage, until the store ends.
+// keep writes what is new to storage, forgets what has expired, and compares with
+// Redis now and then, until the store ends.
 func (s *revocationStore) keep(ctx context.Context) {
-	ticker := time.NewTicker(revokedCheck)
-	defer ticker.Stop()
+	look := time.NewTicker(revokedCheck)
+	defer look.Stop()
+	save := time.NewTimer(saveEvery)
+	defer save.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
+		case <-save.C:
+			save.Reset(s.flushed())
+		case now := <-look.C:
 			s.sweep(now)
 			if s.redis == nil && !s.known.Load() { // storage could not be read so far
 				s.load(ctx)
 			}
 			s.compare(ctx, now)
-			if err := s.flush(); err != nil {
-				s.logger.Error("writing revocations to storage failed", zap.Error(err))
-			}
 		}
 	}
+}
+
+// flushed flushes and returns how long to wait before doing so again: longer if it
+// did not work, or took its time.
+func (s *revocationStore) flushed() time.Duration {
+	begun := time.Now()
+	if err := s.flush(); err != nil {
+		s.logger.Error("writing revocations to storage failed", zap.Error(err))
+		return revokedCheck
+	}
+	return max(saveEvery, saveShare*time.Since(begun))
 }
 
 // compare resyncs if Redis holds another number of entries than last time, for a
