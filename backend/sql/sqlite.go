@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/XSAM/otelsql"
@@ -28,6 +27,8 @@ type sqliteEngine struct {
 	path  string
 	write *sql.DB
 	read  *sql.DB
+	// writing and reading are the statements of both.
+	writing, reading *statements
 	// turn is whose turn it is to write: first come, first served. The pool alone
 	// serves those who wait in random order, and some of them wait for very long.
 	turn *semaphore.Weighted
@@ -69,6 +70,7 @@ func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	e.writing, e.reading = newStatements(e.write), newStatements(e.read)
 	if err := e.ping(ctx); err != nil {
 		e.read.Close()
 		e.write.Close()
@@ -114,8 +116,8 @@ func sqliteURI(path string, pragmas ...string) string {
 	return uri
 }
 
-func (e *sqliteEngine) reader() querier  { return sqliteConn{e.read} }
-func (e *sqliteEngine) replica() querier { return sqliteConn{e.read} }
+func (e *sqliteEngine) reader() querier  { return sqliteConn{e.read, e.reading.pooled} }
+func (e *sqliteEngine) replica() querier { return e.reader() }
 
 // inTx returns when what was committed is on the disk, so that not even a power cut
 // takes back an account. The next one writes meanwhile.
@@ -136,10 +138,15 @@ func (e *sqliteEngine) commit(ctx context.Context, fn func(Tx) error) error {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // it says only that the commit came first
-	if err := fn(Tx{querier: sqliteConn{tx}, SQLite: tx}); err != nil {
+	parsed := func(ctx context.Context, query string) *sql.Stmt { return e.writing.within(ctx, tx, query) }
+	if err := fn(Tx{querier: sqliteConn{tx, parsed}, SQLite: tx}); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	e.writing.learn(ctx)
+	return nil
 }
 
 // ping opens the writing connection first: it is the one that makes the file.
@@ -195,37 +202,5 @@ func (e *sqliteEngine) close() {
 	e.write.Close()
 	e.release()
 }
-
-// sqliteConn is a querier on a *sql.DB or a *sql.Tx.
-type sqliteConn struct {
-	c interface {
-		ExecContext(context.Context, string, ...any) (sql.Result, error)
-		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-	}
-}
-
-func (s sqliteConn) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	res, err := s.c.ExecContext(ctx, numbered(query), args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
-func (s sqliteConn) query(ctx context.Context, query string, args ...any) (rows, error) {
-	rs, err := s.c.QueryContext(ctx, numbered(query), args...)
-	if err != nil {
-		return nil, err
-	}
-	return sqliteRows{rs}, nil
-}
-
-// numbered writes parameters SQLite's way: there $1 would be a name, ?1 is the
-// first argument. No statement of ours has a dollar sign elsewhere.
-func numbered(query string) string { return strings.ReplaceAll(query, "$", "?") }
-
-type sqliteRows struct{ *sql.Rows }
-
-func (r sqliteRows) Close() { _ = r.Rows.Close() }
 
 var _ engine = (*sqliteEngine)(nil)
