@@ -140,3 +140,75 @@ func TestLockout_BusyDoesNotCount(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has an address of IPv6 has all of its network: they are one.
+func TestLockout_AddressesOfOneNetwork(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
+		register(t, s, "ada@example.com")
+		at := func(n int) Client { return Client{IP: fmt.Sprintf("2001:db8:1:2::%x", n)} }
+		for n := range pairLimit {
+			if got := try(t, s, "ada@example.com", "wrong horse", at(n)); got != backend.Unauthenticated {
+				t.Errorf("failure %d = %q", n+1, got)
+			}
+		}
+		if got := try(t, s, "ada@example.com", password, at(pairLimit)); got != backend.Throttled {
+			t.Errorf("from the next address of the network = %q, want %q", got, backend.Throttled)
+		}
+		if got := try(t, s, "ada@example.com", password, Client{IP: "2001:db8:1:3::1"}); got != "" {
+			t.Errorf("from another network = %q", got)
+		}
+	})
+}
+
+// Other spellings of an address are the same account, or none.
+func TestLockout_SpellingsAreNoMoreTries(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *Service, _ *clock) {
+		register(t, s, "ada@example.com")
+		for _, email := range []string{"ada@example.com", "ADA@example.com", "ada@EXAMPLE.com", "Ada@Example.Com", "ada@ｅxample.com"} {
+			if got := try(t, s, email, "wrong horse", home); got != backend.Unauthenticated {
+				t.Errorf("%q = %q", email, got)
+			}
+		}
+		for _, email := range []string{"ada@example.com", "aDa@example.com"} {
+			if got := try(t, s, email, password, home); got != backend.Throttled {
+				t.Errorf("%q with the right password = %q, want %q", email, got, backend.Throttled)
+			}
+		}
+		for _, email := range []string{" ada@example.com", "ada@example.com ", "ada+1@example.com", "ada@example.com.", "аda@example.com"} {
+			if got := try(t, s, email, password, home); got != backend.Unauthenticated {
+				t.Errorf("%q = %q, want that nobody has it", email, got)
+			}
+		}
+	})
+}
+
+func TestBeginReset_IsBoundedForAddressesAndClients(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *Service, c *clock) {
+		register(t, s, "ada@example.com")
+		begin := func(email, ip string) backend.Code {
+			return backend.ErrorCode(s.BeginReset(t.Context(), email, ip))
+		}
+		for _, email := range []string{"ada@example.com", "nobody@example.com"} {
+			for n := range resetLimit {
+				if got := begin(email, fmt.Sprintf("192.0.2.%d", n)); got != "" {
+					t.Errorf("%s: %d = %q", email, n+1, got)
+				}
+			}
+			if got := begin(email, "192.0.2.99"); got != backend.Throttled {
+				t.Errorf("%s: one more = %q, want %q", email, got, backend.Throttled)
+			}
+		}
+		for n := range resetIPLimit {
+			if got := begin(fmt.Sprintf("u%d@example.com", n), "198.51.100.7"); got != "" {
+				t.Errorf("address %d from one client = %q", n+1, got)
+			}
+		}
+		if got := begin("eve@example.com", "198.51.100.7"); got != backend.Throttled {
+			t.Errorf("one more address = %q, want %q", got, backend.Throttled)
+		}
+		c.advance(lockoutWindow)
+		if got := begin("ada@example.com", "198.51.100.7"); got != "" {
+			t.Errorf("after the window = %q", got)
+		}
+	})
+}

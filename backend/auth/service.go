@@ -108,7 +108,7 @@ func (s *Service) Login(ctx context.Context, email, password string, from Client
 	email, okEmail := backend.NormalizeEmail(email)
 	password, okPassword := backend.NormalizePassword(password)
 	tries := triesOf(email, from.IP)
-	if err := s.DB.BeginLogin(ctx, lockoutWindow, tries.all()...); err != nil {
+	if err := s.DB.Try(ctx, lockoutWindow, tries.all()...); err != nil {
 		return nil, err
 	}
 	c := &sql.Credentials{}

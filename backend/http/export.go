@@ -24,15 +24,16 @@ type exportInput struct {
 }
 
 // Resolve reads the time.
-func (in *exportInput) Resolve(huma.Context) []error {
+func (in *exportInput) Resolve(ctx huma.Context) []error {
+	errs := checkQuery(ctx)
 	if in.Since == "" {
-		return nil
+		return errs
 	}
 	var ok bool
 	if in.since, ok = parseSince(in.Since); !ok {
-		return []error{&huma.ErrorDetail{Location: "query.since", Message: "must be like 2026-01-31 or 2026-01-31T12:00:00Z"}}
+		errs = append(errs, &huma.ErrorDetail{Location: "query.since", Message: "must be like 2026-01-31 or 2026-01-31T12:00:00Z"})
 	}
-	return nil
+	return errs
 }
 
 func parseSince(s string) (t time.Time, ok bool) {
@@ -53,8 +54,9 @@ type exportOutput struct {
 func (s *server) exportRoutes() {
 	op := huma.Operation{
 		OperationID: "export-users", Method: http.MethodGet, Path: "/api/users/export",
-		Summary: "Stream all users, newest first: id, email, name, created_at (admins only)",
-		Tags:    []string{"users"}, Security: needsBearer, Errors: []int{400, 401, 403, 503},
+		Summary: "Stream all users, newest first: id, email, name, created_at (admins only)", Description: onlyTheseParameters,
+		RejectUnknownQueryParameters: true,
+		Tags:                         []string{"users"}, Security: needsBearer, Errors: []int{400, 401, 403, 503},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The users",
 			Content:     map[string]*huma.MediaType{"text/csv": {}, "application/x-ndjson": {}},

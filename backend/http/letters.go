@@ -19,7 +19,9 @@ func (s *server) letterRoutes() {
 		}
 	}
 	handle(s, op("verify-email", "/api/auth/verify-email", "Prove to own an address by the token that was mailed to it", http.StatusNoContent), s.verifyEmail)
-	handle(s, op("forgot-password", "/api/auth/password/forgot", "Have a token mailed that lets one choose a new password", http.StatusAccepted), s.forgotPassword)
+	forgot := op("forgot-password", "/api/auth/password/forgot", "Have a token mailed that lets one choose a new password", http.StatusAccepted)
+	forgot.Errors = append(forgot.Errors, http.StatusTooManyRequests)
+	handle(s, forgot, s.forgotPassword)
 	handle(s, op("reset-password", "/api/auth/password/reset", "Choose a new password; ends every session", http.StatusNoContent), s.resetPassword)
 	send := op("send-verification", "/api/users/{id}/verify-email", "Have the token that proves an address mailed again", http.StatusAccepted)
 	send.Security, send.Tags, send.Errors = needsBearer, []string{"users"}, []int{401, 403, 404, 503}
@@ -52,6 +54,9 @@ func (s *server) forgotPassword(ctx context.Context, in *forgotPasswordInput) (*
 	email, ok := backend.NormalizeEmail(in.Body.Email)
 	if !ok {
 		return nil, backend.InvalidFields([]backend.FieldError{{Field: "email", Message: "must be an email address"}})
+	}
+	if err := s.auth.BeginReset(ctx, email, callOf(ctx).clientIP); err != nil {
+		return nil, err
 	}
 	return &nothing{}, s.cfg.Letters.SendReset(ctx, email)
 }

@@ -37,6 +37,26 @@ func TestForgotPassword_DoesNotTellWhoExists(t *testing.T) {
 	}
 }
 
+// Who asks too often is told so, whether or not somebody has the address, and the
+// mails that are sent say nothing of it.
+func TestForgotPassword_IsBounded(t *testing.T) {
+	var p posted
+	f := onSQLite(t, func(c *Config) { c.Letters = &p })
+	f.register("ada@example.com")
+	for _, email := range []string{"ada@example.com", "eve@example.com"} {
+		for range 3 {
+			f.want(202, f.do("POST", "/api/auth/password/forgot", `{"email":"`+email+`"}`))
+		}
+		a := f.want(429, f.do("POST", "/api/auth/password/forgot", `{"email":"`+email+`"}`))
+		if a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", email)
+		}
+	}
+	if len(p) != 6 {
+		t.Errorf("letters = %v, want three for each", p)
+	}
+}
+
 func TestVerifyAndReset_OverHTTP(t *testing.T) {
 	eachDatabase(t, func(f *fixture) {
 		var p posted

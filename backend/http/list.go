@@ -11,6 +11,10 @@ import (
 	"github.com/fairway-gateway/fairway/backend"
 )
 
+// onlyTheseParameters says what a misspelled filter comes to: without an error, it
+// would come to everything.
+const onlyTheseParameters = "Query parameters other than these are refused with 400."
+
 type listUsersInput struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"Users on this page"`
 	After string `query:"after" maxLength:"40" doc:"The cursor next of the page before"`
@@ -23,9 +27,26 @@ type listUsersInput struct {
 	filter backend.UserFilter
 }
 
-// Resolve reads the cursor and brings the filters into the form that is stored.
-func (in *listUsersInput) Resolve(huma.Context) []error {
+// checkQuery complains about what net/url would leave out of a query without a word,
+// and about a parameter of which only the first would count.
+func checkQuery(ctx huma.Context) []error {
+	u := ctx.URL()
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return []error{&huma.ErrorDetail{Location: "query", Message: "cannot be read"}}
+	}
 	var errs []error
+	for name, values := range query {
+		if len(values) > 1 {
+			errs = append(errs, &huma.ErrorDetail{Location: "query." + name, Message: "is there twice"})
+		}
+	}
+	return errs
+}
+
+// Resolve reads the cursor and brings the filters into the form that is stored.
+func (in *listUsersInput) Resolve(ctx huma.Context) []error {
+	errs := checkQuery(ctx)
 	wrong := func(field, message string) {
 		errs = append(errs, &huma.ErrorDetail{Location: "query." + field, Message: message})
 	}

@@ -19,7 +19,7 @@ func (s *server) authRoutes() {
 		}
 	}
 	handle(s, op("register", "register", "Create an account", http.StatusCreated, 403, 409, 422), s.register)
-	handle(s, op("login", "login", "Exchange email and password for tokens", http.StatusOK, 401), s.login)
+	handle(s, op("login", "login", "Exchange email and password for tokens", http.StatusOK, 401, 429), s.login)
 	handle(s, op("refresh", "refresh", "Exchange a refresh token for new tokens", http.StatusOK, 401), s.refresh)
 	handle(s, op("logout", "logout", "End the session of a refresh token", http.StatusNoContent), s.logout)
 	handle(s, huma.Operation{

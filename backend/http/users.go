@@ -58,7 +58,9 @@ func (s *server) userRoutes() {
 	create := op("create-user", http.MethodPost, "/api/users", "Create a user", 409, 413, 415, 422)
 	create.Security, create.DefaultStatus = creation, http.StatusCreated
 	handle(s, create, s.createUser)
-	handle(s, op("list-users", http.MethodGet, "/api/users", "List users, newest first (admins only)"), s.listUsers)
+	list := op("list-users", http.MethodGet, "/api/users", "List users, newest first (admins only)")
+	list.Description, list.RejectUnknownQueryParameters = onlyTheseParameters, true
+	handle(s, list, s.listUsers)
 	handle(s, op("get-user", http.MethodGet, "/api/users/{id}", "Read a user", 404), s.getUser)
 	handle(s, op("update-user", http.MethodPatch, "/api/users/{id}", "Change a user", 404, 409, 412, 413, 415), s.updateUser)
 	handle(s, op("delete-user", http.MethodDelete, "/api/users/{id}", "Delete a user", 404, 412), s.deleteUser)

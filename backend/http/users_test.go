@@ -307,6 +307,11 @@ func TestOpenAPI_Document(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
 		t.Errorf("openapi = %q, want 3.1", doc.OpenAPI)
 	}
+	for _, path := range []string{"/api/users", "/api/users/export"} {
+		if !strings.Contains(string(doc.Paths[path]["get"]), onlyTheseParameters) {
+			t.Errorf("the document does not say that %s refuses other parameters", path)
+		}
+	}
 	for path, methods := range map[string]string{
 		"/api/auth/register": "post", "/api/auth/login": "post", "/api/auth/refresh": "post", "/api/auth/logout": "post",
 		"/api/users": "get post", "/api/users/{id}": "get patch delete", "/.well-known/jwks.json": "get", "/health": "get", "/ready": "get",

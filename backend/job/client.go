@@ -38,7 +38,6 @@ type queue interface {
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
 	StopAndCancel(ctx context.Context) error
-	Insert(ctx context.Context, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 	JobList(ctx context.Context, params *river.JobListParams) (*river.JobListResult, error)
 	JobRetry(ctx context.Context, id int64) (*rivertype.JobRow, error)
 }
@@ -46,7 +45,8 @@ type queue interface {
 // Client notes jobs and, once started, does them. It is safe for concurrent use.
 type Client struct {
 	queue
-	insertTx func(ctx context.Context, tx sql.Tx, args river.JobArgs) error
+	db       *sql.DB
+	insertTx func(ctx context.Context, tx sql.Tx, args river.JobArgs, opts *river.InsertOpts) error
 	// revokes is false where no gateway is to hear of revoked tokens, analyzes where
 	// no event is kept.
 	revokes, analyzes bool
@@ -81,16 +81,28 @@ func newClient(db *sql.DB, w *Workers, log *slog.Logger, attempts int, retry riv
 		JobTimeout: timeout, RescueStuckJobsAfter: 2 * timeout, MaxAttempts: attempts, RetryPolicy: retry, FetchCooldown: fetchEvery,
 		CompletedJobRetentionPeriod: completedFor, DiscardedJobRetentionPeriod: discardedFor,
 		ErrorHandler: &failures{log},
+		Middleware:   []rivertype.Middleware{settled(db)},
 	}
 	if w != nil {
 		c.Workers = w.river()
 		c.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}}
 	}
-	out := &Client{revokes: w == nil || w.Revoker != nil, analyzes: w == nil || w.Analyst != nil}
+	out := &Client{db: db, revokes: w == nil || w.Revoker != nil, analyzes: w == nil || w.Analyst != nil}
 	if pool := db.Postgres(); pool != nil {
 		return out, open(out, riverpgxv5.New(pool), c, func(tx sql.Tx) pgx.Tx { return tx.Postgres })
 	}
 	return out, open(out, riversqlite.New(db.SQLite()), c, func(tx sql.Tx) *stdsql.Tx { return tx.SQLite })
+}
+
+// settled has a job begin when what it is about is on the disk: who is not there
+// after a power cut has got no mail.
+func settled(db *sql.DB) rivertype.WorkerMiddleware {
+	return river.WorkerMiddlewareFunc(func(ctx context.Context, _ *rivertype.JobRow, work func(context.Context) error) error {
+		if err := db.Settle(); err != nil {
+			return err
+		}
+		return work(ctx)
+	})
 }
 
 // river registers the workers. All are always there, for jobs that were noted under
@@ -118,8 +130,8 @@ func open[T any](c *Client, driver riverdriver.Driver[T], conf *river.Config, na
 		return fmt.Errorf("opening the job queue: %w", err)
 	}
 	c.queue = q
-	c.insertTx = func(ctx context.Context, tx sql.Tx, args river.JobArgs) error {
-		_, err := q.InsertTx(ctx, native(tx), args, nil)
+	c.insertTx = func(ctx context.Context, tx sql.Tx, args river.JobArgs, opts *river.InsertOpts) error {
+		_, err := q.InsertTx(ctx, native(tx), args, opts)
 		return err
 	}
 	return nil
@@ -129,12 +141,12 @@ func open[T any](c *Client, driver riverdriver.Driver[T], conf *river.Config, na
 func (c *Client) Note(ctx context.Context, tx sql.Tx, e backend.Event) error {
 	switch {
 	case e.Kind == backend.UserCreated:
-		if err := c.insertTx(ctx, tx, MailArgs{Template: Welcome, UserID: e.UserID}); err != nil || !c.analyzes {
+		if err := c.insertTx(ctx, tx, MailArgs{Template: Welcome, UserID: e.UserID}, nil); err != nil || !c.analyzes {
 			return err
 		}
-		return c.insertTx(ctx, tx, AnalyticsArgs{Event: e.Kind, UserID: e.UserID, At: e.At})
+		return c.insertTx(ctx, tx, AnalyticsArgs{Event: e.Kind, UserID: e.UserID, At: e.At}, nil)
 	case e.Kind == backend.TokensRevoked && c.revokes:
-		return c.insertTx(ctx, tx, RevokeArgs{UserID: e.UserID, NotBefore: e.At.Unix()})
+		return c.insertTx(ctx, tx, RevokeArgs{UserID: e.UserID, NotBefore: e.At.Unix()}, nil)
 	}
 	return nil
 }
@@ -151,8 +163,8 @@ func (c *Client) SendVerification(ctx context.Context, user int64) error {
 }
 
 func (c *Client) send(ctx context.Context, args MailArgs) error {
-	_, err := c.Insert(ctx, args, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute}})
-	return err
+	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute}}
+	return c.db.Transact(ctx, func(ctx context.Context, tx sql.Tx) error { return c.insertTx(ctx, tx, args, once) })
 }
 
 // Shutdown lets running jobs end until soft does. Those that have not are

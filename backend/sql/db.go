@@ -175,6 +175,16 @@ func (db *DB) write(ctx context.Context, fn func(context.Context, querier) error
 	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error { return fn(ctx, tx) })
 }
 
+// Transact runs fn in a transaction that is on the disk when Transact returns nil.
+func (db *DB) Transact(ctx context.Context, fn func(context.Context, Tx) error) error {
+	return db.writeTx(ctx, fn)
+}
+
+// Settle returns when everything that can be read now is on the disk, for those who
+// tell others of it: no power cut may then take it back. On PostgreSQL nobody reads
+// what is not.
+func (db *DB) Settle() error { return db.engine.settle() }
+
 // writeTx is write for those who let others join.
 func (db *DB) writeTx(ctx context.Context, fn func(context.Context, Tx) error) error {
 	return db.within(ctx, func(ctx context.Context) error {

@@ -34,6 +34,8 @@ type engine interface {
 	// inTx commits if fn returns nil and rolls back otherwise. It may call fn
 	// again, after a rollback.
 	inTx(ctx context.Context, fn func(Tx) error) error
+	// settle returns when everything that can be read now is on the disk.
+	settle() error
 	ping(ctx context.Context) error
 	migrate(ctx context.Context) error
 	// isDuplicate reports whether err is a violated unique constraint.

@@ -7,11 +7,12 @@ import (
 	"github.com/fairway-gateway/fairway/backend"
 )
 
-// Tries counts logins that share a property, such as the account they name.
+// Tries counts what is done for anybody who asks, logins above all, and shares a
+// property, such as the account that is named.
 type Tries struct {
 	// Key is a hash of the property.
 	Key []byte
-	// Limit is how many may fail in a window before none is looked at.
+	// Limit is how many there may be in a window before none is looked at.
 	Limit int
 }
 
@@ -37,10 +38,10 @@ func (db *DB) counting(ctx context.Context, fn func(context.Context, querier) er
 	})
 }
 
-// BeginLogin counts a login as failed until SucceedLogin says otherwise, so that
-// many at once have no more tries than one after the other. It fails with
-// Throttled while a limit is reached; a login that is refused so is not counted.
-func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tries) error {
+// Try counts a try, as failed until SucceedLogin says otherwise, so that many at once
+// are no more than one after the other. It fails with Throttled while a limit is
+// reached; a try that is refused so is not counted. The window is one for all.
+func (db *DB) Try(ctx context.Context, window time.Duration, tries ...Tries) error {
 	return db.counting(ctx, func(ctx context.Context, q querier) error {
 		now := db.now()
 		if _, err := q.exec(ctx, `DELETE FROM login_failures WHERE since <= $1`, micros(now.Add(-window))); err != nil {
@@ -55,7 +56,7 @@ func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tri
 			}
 			if row.failures > int64(t.Limit) { // the error takes the counting back
 				return &backend.Error{
-					Code: backend.Throttled, Message: "too many failed logins",
+					Code: backend.Throttled, Message: "too many tries",
 					RetryAfter: fromMicros(row.since).Add(window).Sub(now),
 				}
 			}
@@ -64,8 +65,8 @@ func (db *DB) BeginLogin(ctx context.Context, window time.Duration, tries ...Tri
 	})
 }
 
-// SucceedLogin takes back what BeginLogin counted, and forgets the earlier
-// failures of those in forget, which have to come before tries in BeginLogin's
+// SucceedLogin takes back what Try counted, and forgets the earlier
+// failures of those in forget, which have to come before tries in Try's
 // order: two logins must not wait for each other.
 func (db *DB) SucceedLogin(ctx context.Context, tries, forget []Tries) error {
 	return db.counting(ctx, func(ctx context.Context, q querier) error {

@@ -45,7 +45,7 @@ func TestPostgres_DeadlockIsTriedAgain(t *testing.T) {
 
 // Logins that wait for each other, as those from one address do, leave the pool to
 // everybody else.
-func TestBeginLogin_LeavesThePoolToOthers(t *testing.T) {
+func TestTry_LeavesThePoolToOthers(t *testing.T) {
 	conf := Config{URL: pgtest.Database(t), MaxConns: 4, QueryTimeout: 2 * time.Second}
 	db := open(t, conf)
 	ada := createUser(t, db, "ada@example.com")
@@ -62,7 +62,7 @@ func TestBeginLogin_LeavesThePoolToOthers(t *testing.T) {
 	<-held
 	var logins sync.WaitGroup
 	for range 20 {
-		logins.Go(func() { _ = db.BeginLogin(t.Context(), time.Minute, tries) })
+		logins.Go(func() { _ = db.Try(t.Context(), time.Minute, tries) })
 	}
 	begun := time.Now()
 	for range 10 {

@@ -128,6 +128,8 @@ func (e *sqliteEngine) inTx(ctx context.Context, fn func(Tx) error) error {
 	return e.disk.wait()
 }
 
+func (e *sqliteEngine) settle() error { return e.disk.wait() }
+
 func (e *sqliteEngine) commit(ctx context.Context, fn func(Tx) error) error {
 	if err := e.turn.Acquire(ctx, 1); err != nil {
 		return err

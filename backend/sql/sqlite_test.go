@@ -113,6 +113,28 @@ func TestSQLite_AnswersWhenItIsOnTheDisk(t *testing.T) {
 	}
 }
 
+// Who tells others of what can be read waits until it is on the disk.
+func TestSQLite_SettlesWhatIsSeenAlready(t *testing.T) {
+	e := openEngine(t)
+	begun, ended := make(chan struct{}), make(chan error)
+	e.disk = newFlusher(func() error { begun <- struct{}{}; return <-ended })
+	if err := e.commit(t.Context(), execTx(t.Context(), `INSERT INTO t VALUES (1)`)); err != nil {
+		t.Fatal(err)
+	}
+	settled := make(chan error, 1)
+	go func() { settled <- e.settle() }()
+	<-begun
+	select {
+	case err := <-settled:
+		t.Fatalf("settle() = %v before it was on the disk", err)
+	default:
+	}
+	ended <- nil
+	if err := <-settled; err != nil {
+		t.Errorf("settle() = %v", err)
+	}
+}
+
 func TestFlusher_OneGoForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var goes, done atomic.Int32
