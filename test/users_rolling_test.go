@@ -3,9 +3,9 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/fairway-gateway/fairway/backend/sql/pgtest"
 )
@@ -13,7 +13,7 @@ import (
 // Two instances on one PostgreSQL are replaced one after the other, twice, while
 // users are created and read through the gateway: no request fails.
 func TestUsersRolling_RestartFailsNoRequest(t *testing.T) {
-	settings := []string{"DATABASE_URL=" + pgtest.Database(t), "USERS_DRAIN_DELAY=1s"}
+	settings := []string{"DATABASE_URL=" + pgtest.Database(t), "USERS_DRAIN_DELAY=2s"}
 	pair := []*userService{startUsers(t, settings...), startUsers(t, settings...)}
 	g := startGateway(t, example(t, append(generous,
 		"reverse_proxy {$USERS_ADDRESS:127.0.0.1:8081} {",
@@ -45,7 +45,12 @@ func TestUsersRolling_RestartFailsNoRequest(t *testing.T) {
 			}
 			tr.flow(t, 100)
 			u.restart()
-			time.Sleep(time.Second) // ten looks of the gateway at /ready
+			eventually(t, "the gateway uses it again", func() error {
+				if !strings.Contains(u.Log(), `"path":"/api/`) {
+					return fmt.Errorf("it has logged\n%s", u.LogTail(3))
+				}
+				return nil
+			})
 			tr.flow(t, 100)
 		}
 	}

@@ -38,6 +38,9 @@ type engine interface {
 	settle() error
 	ping(ctx context.Context) error
 	migrate(ctx context.Context) error
+	// forUpdate is what ends a SELECT within a transaction that keeps others from
+	// changing what it reads.
+	forUpdate() string
 	// isDuplicate reports whether err is a violated unique constraint.
 	isDuplicate(err error) bool
 	// isAway reports whether err says that the server cannot be reached, or has no

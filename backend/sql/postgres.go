@@ -124,6 +124,8 @@ func (e *postgresEngine) migrate(ctx context.Context) error {
 	return migrateJobs(ctx, riverpgxv5.New(e.pool))
 }
 
+func (e *postgresEngine) forUpdate() string { return " FOR UPDATE" }
+
 func (e *postgresEngine) isDuplicate(err error) bool {
 	var pe *pgconn.PgError
 	return errors.As(err, &pe) && pe.Code == "23505" // unique_violation

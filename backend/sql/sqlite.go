@@ -188,6 +188,9 @@ func lockFile(ctx context.Context, path string, wait time.Duration) (unlock func
 	return func() { _ = tx.Rollback(); _ = db.Close() }, nil
 }
 
+// forUpdate is nothing: there is one writer.
+func (e *sqliteEngine) forUpdate() string { return "" }
+
 func (e *sqliteEngine) isDuplicate(err error) bool {
 	var se *sqlite.Error
 	return errors.As(err, &se) && se.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE

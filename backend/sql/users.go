@@ -202,59 +202,55 @@ func placeholders(n int) string {
 	return b.String()
 }
 
-// errChanged says that a user changed between reading and writing it.
-var errChanged = errors.New("the user changed meanwhile")
-
-// patchTries is how often a patch without a version is tried against others.
-const patchTries = 8
-
 // UpdateUser makes the changes of p, which is in its normal form. With a version
 // other than 0 it fails with PreconditionFailed unless the user still has that
-// version; without, changes by others in between are kept. A changed role ends the
+// version; without, changes by others before it are kept. A changed role ends the
 // user's access tokens, which say the old one; a refresh gets new ones.
 func (db *DB) UpdateUser(ctx context.Context, id, version int64, p backend.Patch) (*backend.User, error) {
 	var u *backend.User
-	try := func(ctx context.Context, tx Tx) (err error) {
+	err := db.writeTx(ctx, func(ctx context.Context, tx Tx) (err error) {
 		u, err = db.patchUser(ctx, tx, id, version, p)
 		return err
-	}
-	err := db.writeTx(ctx, try)
-	for n := 1; n < patchTries && errors.Is(err, errChanged) && version == 0; n++ {
-		err = db.writeTx(ctx, try)
-	}
-	switch {
-	case errors.Is(err, errChanged) && version == 0:
-		return nil, backend.Busy("the user", 0, err)
-	case errors.Is(err, errChanged):
-		return nil, &backend.Error{Code: backend.PreconditionFailed, Message: "the user has another version", Err: err}
-	case err != nil:
+	})
+	if err != nil {
 		return nil, err
 	}
 	return u, nil
 }
 
+// lockUser keeps others from changing a user until the transaction ends. It fails
+// with PreconditionFailed unless the user has the version, 0 for any.
+func (db *DB) lockUser(ctx context.Context, tx Tx, id, version int64) error {
+	have, err := one(ctx, tx, column[int64], `SELECT version FROM users WHERE id = $1`+db.engine.forUpdate(), id)
+	switch {
+	case errors.Is(err, errNoRow):
+		return notFound("user")
+	case err == nil && version != 0 && version != have:
+		return backend.Fail(backend.PreconditionFailed, "the user has another version")
+	}
+	return err
+}
+
 func (db *DB) patchUser(ctx context.Context, tx Tx, id, version int64, p backend.Patch) (*backend.User, error) {
+	if err := db.lockUser(ctx, tx, id, version); err != nil {
+		return nil, err
+	}
 	u, err := userByID(ctx, tx, id)
 	if err != nil {
 		return nil, err
 	}
-	if version != 0 && version != u.Version {
-		return nil, errChanged
-	}
-	read, role := u.Version, u.Role
+	role := u.Role
 	p.Apply(u)
-	u.Version, u.UpdatedAt = read+1, fromMicros(micros(db.now()))
-	changed, err := tx.exec(ctx,
+	u.Version, u.UpdatedAt = u.Version+1, fromMicros(micros(db.now()))
+	_, err = tx.exec(ctx,
 		`UPDATE users SET email = $1, name = $2, age = $3, role = $4, plan = $5, email_verified_at = $6, version = $7, updated_at = $8
-		WHERE id = $9 AND version = $10`,
-		u.Email, u.Name, u.Age, string(u.Role), string(u.Plan), nullMicros(u.EmailVerifiedAt), u.Version, micros(u.UpdatedAt), id, read)
+		WHERE id = $9`,
+		u.Email, u.Name, u.Age, string(u.Role), string(u.Plan), nullMicros(u.EmailVerifiedAt), u.Version, micros(u.UpdatedAt), id)
 	switch {
 	case db.engine.isDuplicate(err):
 		return nil, emailTaken(err)
 	case err != nil:
 		return nil, err
-	case changed == 0:
-		return nil, errChanged
 	}
 	if u.Role != role {
 		if err := db.revokeTokens(ctx, tx, id); err != nil {
@@ -280,19 +276,13 @@ func saveProfile(ctx context.Context, q querier, id int64, p backend.Profile) er
 // than 0 has to match, as in UpdateUser.
 func (db *DB) DeleteUser(ctx context.Context, id, version int64) error {
 	return db.writeTx(ctx, func(ctx context.Context, tx Tx) error {
-		have, err := one(ctx, tx, column[int64], `SELECT version FROM users WHERE id = $1`, id)
-		switch {
-		case errors.Is(err, errNoRow):
-			return notFound("user")
-		case err != nil:
+		if err := db.lockUser(ctx, tx, id, version); err != nil {
 			return err
-		case version != 0 && version != have:
-			return backend.Fail(backend.PreconditionFailed, "the user has another version")
 		}
 		if err := db.revokeTokens(ctx, tx, id); err != nil {
 			return err
 		}
-		_, err = tx.exec(ctx, `DELETE FROM users WHERE id = $1`, id)
+		_, err := tx.exec(ctx, `DELETE FROM users WHERE id = $1`, id)
 		return err
 	})
 }

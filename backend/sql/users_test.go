@@ -193,6 +193,45 @@ func TestUpdateUser_Refusals(t *testing.T) {
 
 // Many change one user at once. Every change is kept, and of those that insist
 // on one version exactly one wins.
+// However many change one user at once, everybody's change is made.
+func TestUpdateUser_NobodyIsTurnedAway(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *DB, _ *clock) {
+		u := createUser(t, db, "ada@example.com")
+		const clients, each = 16, 10
+		var wait sync.WaitGroup
+		for n := range clients {
+			wait.Go(func() {
+				for range each {
+					if _, err := db.UpdateUser(t.Context(), u.ID, 0, backend.Patch{Age: set(20 + n)}); err != nil {
+						t.Errorf("UpdateUser() = %v", err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		if got, err := db.User(t.Context(), u.ID); err != nil || got.Version != 1+clients*each {
+			t.Errorf("User() = %+v, %v, want version %d", got, err, 1+clients*each)
+		}
+	})
+}
+
+// Of a deletion and a change that name the same version, one is refused.
+func TestDeleteUser_NotAVersionThatNobodySaw(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *DB, _ *clock) {
+		for n := range 20 {
+			u := createUser(t, db, fmt.Sprintf("u%d@example.com", n))
+			var deleted, changed error
+			var wait sync.WaitGroup
+			wait.Go(func() { deleted = db.DeleteUser(t.Context(), u.ID, u.Version) })
+			wait.Go(func() { _, changed = db.UpdateUser(t.Context(), u.ID, u.Version, backend.Patch{Age: set(30)}) })
+			wait.Wait()
+			if (deleted == nil) == (changed == nil) {
+				t.Fatalf("deletion = %v, change = %v, want one of them refused", deleted, changed)
+			}
+		}
+	})
+}
+
 func TestUpdateUser_ManyAtOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *DB, _ *clock) {
 		u := createUser(t, db, "ada@example.com")
