@@ -14,10 +14,11 @@ package edge
 import (
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
@@ -85,26 +86,55 @@ func (h *RequestID) Provision(ctx caddy.Context) error {
 
 // ServeHTTP puts the id on the request and on the response.
 func (h *RequestID) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	id, origin := h.given(r), "taken"
+	id, counter := h.given(r), requestIDsTaken
 	if id == "" {
-		made, err := uuid.NewV7()
-		if err != nil {
-			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("making a request id: %w", err))
-		}
-		id, origin = made.String(), "made"
+		id, counter = newID(time.Now()), requestIDsMade
 	}
-	requestIDs.WithLabelValues(origin).Inc()
+	counter.Inc()
 
-	values := []string{id}
-	r.Header[h.name] = values
-	w.Header()[h.name] = values
+	sw := &stampWriter{name: h.name, id: id, values: [2]string{id, id}}
+	sw.headWriter = headWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, amender: sw}
+	denominate(r.Header, h.name)
+	r.Header[h.name] = sw.values[:1:1]
 	caddyhttp.SetVar(r.Context(), varRequestID, id)
 	gateway.LogField(r, zap.String("request_id", id))
-	// An upstream that sends the header too, or a stored response that has
-	// another request's, is overruled.
-	err := next.ServeHTTP(newHeadWriter(w, func(header http.Header) { header[h.name] = values }), r)
+
+	sw.amend(w.Header()) // for an error, which is answered elsewhere
+	err := next.ServeHTTP(sw, r)
 	traceRequest(r, id, err)
 	return err
+}
+
+// denominate takes a field out of Connection, where a client could nominate it for
+// removal on the way to the upstream (RFC 9110, 7.6.1).
+func denominate(h http.Header, name string) {
+	if !httpguts.HeaderValuesContainsToken(h["Connection"], name) {
+		return
+	}
+	var kept []string
+	for token := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
+		if token = strings.TrimSpace(token); token != "" && !strings.EqualFold(token, name) {
+			kept = append(kept, token)
+		}
+	}
+	delete(h, "Connection")
+	if len(kept) > 0 {
+		h["Connection"] = []string{strings.Join(kept, ", ")}
+	}
+}
+
+// stampWriter overrules an upstream that sends the header too, and a stored
+// response that has another request's. It is one allocation with all it needs.
+type stampWriter struct {
+	headWriter
+	name   string
+	id     string
+	values [2]string // of the request's header, and of the response's
+}
+
+func (w *stampWriter) amend(header http.Header) {
+	w.values[1] = w.id
+	header[w.name] = w.values[1:]
 }
 
 // traceRequest leaves on the request's own span what Caddy does not: the id, and

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -113,6 +114,44 @@ func TestRequestID_OverrulesEveryHeader(t *testing.T) {
 	}
 	if got := strings.Join(rec.sent, ", "); got != "103 [mine], 200 [mine]" {
 		t.Errorf("sent %s", got)
+	}
+}
+
+// A client may not have the id removed on its way (RFC 9110, 7.6.1).
+func TestRequestID_CannotBeNominatedAway(t *testing.T) {
+	for sent, want := range map[string]string{
+		"x-request-id":                        "[]",
+		"close, X-Request-ID":                 "[close]",
+		"keep-alive,X-REQUEST-ID ,\tx-other,": "[keep-alive, x-other]",
+		"X-Request-IDs":                       "[X-Request-IDs]",
+	} {
+		h := http.Header{"Connection": {sent}}
+		denominate(h, "X-Request-Id")
+		if got := fmt.Sprint(h["Connection"]); got != want {
+			t.Errorf("Connection %q became %s, want %s", sent, got, want)
+		}
+	}
+}
+
+func TestNewID_SortsByTimeAndNeverRepeats(t *testing.T) {
+	at, last, seen := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), "", map[string]bool{}
+	if id := newID(at); !strings.HasPrefix(id, "019ca945-0a00-7000-") {
+		t.Errorf("the id of %s is %s", at, id)
+	}
+	for range 10_000 {
+		id := newID(at)
+		if !uuid7.MatchString(id) || seen[id] || id <= last {
+			t.Fatalf("id %q after %q", id, last)
+		}
+		seen[id], last = true, id
+		at = at.Add(time.Microsecond)
+	}
+	for range 10_000 {
+		if id := newID(at); seen[id] {
+			t.Fatalf("id %q twice at one time", id)
+		} else {
+			seen[id] = true
+		}
 	}
 }
 
