@@ -96,24 +96,30 @@ func inPlaceSchemas(s *jsonschema.Schema) []*jsonschema.Schema {
 	return slices.DeleteFunc(all, func(s *jsonschema.Schema) bool { return s == nil })
 }
 
-// leadsBack tells whether a schema, or one that it leads to, leads to itself.
-func leadsBack(s *jsonschema.Schema) bool {
-	const entered, left = 1, 2
-	state := map[*jsonschema.Schema]int{}
-	var walk func(*jsonschema.Schema) bool
-	walk = func(s *jsonschema.Schema) bool {
-		if s == nil || state[s] == left {
-			return false
-		}
-		if state[s] == entered || s.DynamicRef != nil || s.RecursiveRef != nil {
-			return true
-		}
-		state[s] = entered
-		if slices.ContainsFunc(subschemas(s), walk) {
-			return true
-		}
-		state[s] = left
+// loops knows which schemas lead back to themselves, or to one that does.
+type loops map[*jsonschema.Schema]loopState
+
+type loopState uint8
+
+const (
+	entered loopState = iota + 1 // and not left: whoever comes here again has gone round
+	straight
+	looping
+)
+
+// leadsBack looks at each schema once, however often it is asked.
+func (l loops) leadsBack(s *jsonschema.Schema) bool {
+	if s == nil {
 		return false
 	}
-	return walk(s)
+	if state := l[s]; state != 0 {
+		return state != straight
+	}
+	l[s] = entered
+	if s.DynamicRef != nil || s.RecursiveRef != nil || slices.ContainsFunc(subschemas(s), l.leadsBack) {
+		l[s] = looping
+		return true
+	}
+	l[s] = straight
+	return false
 }

@@ -113,7 +113,7 @@ var formatNames = map[string]string{
 	"time": "a time such as 15:04:05Z", "duration": "a duration such as P3DT4H", "ipv4": "an IPv4 address",
 	"ipv6": "an IPv6 address", "hostname": "a host name", "regex": "a regular expression",
 	"json-pointer": "a JSON pointer", "int32": "a whole number of 32 bits", "int64": "a whole number of 64 bits",
-	"byte": "base64",
+	"byte": "base64", "idn-email": "an email address", "idn-hostname": "a host name", "uri-template": "a URI template",
 }
 
 func mustBeFormat(format string) string {

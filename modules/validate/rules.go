@@ -92,10 +92,11 @@ var errUnfit = errors.New("the schema's parts cannot be checked apart")
 type ruleBuilder struct {
 	built map[*jsonschema.Schema]*rule
 	chain []*jsonschema.Schema // those that apply to one value, while it is walked
+	loops loops
 }
 
 func newRuleBuilder() *ruleBuilder {
-	return &ruleBuilder{built: map[*jsonschema.Schema]*rule{}}
+	return &ruleBuilder{built: map[*jsonschema.Schema]*rule{}, loops: loops{}}
 }
 
 // rule returns the rule of a schema.
@@ -106,7 +107,7 @@ func (b *ruleBuilder) rule(s *jsonschema.Schema) *rule {
 		b.built, b.chain = map[*jsonschema.Schema]*rule{}, nil
 		r = &rule{library: s}
 	}
-	if r != nil && leadsBack(s) {
+	if r != nil && b.loops.leadsBack(s) {
 		r.loop = s
 	}
 	return r

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/net/idna"
 )
 
 // textFormats are formats of which the library takes texts that are none:
@@ -17,6 +16,8 @@ var textFormats = map[string]func(string) bool{
 	"uri":           func(s string) bool { return isURIReference(s) && hasScheme(s) },
 	"uri-reference": isURIReference,
 	"duration":      durations.MatchString,
+	"idn-hostname":  isInternationalHostname, "idn-email": isInternationalEmail,
+	"uri-template": uriTemplates.MatchString,
 }
 
 func registerTextFormats(c *jsonschema.Compiler) {
@@ -123,11 +124,8 @@ func isLabel(label string) bool {
 	if !strings.EqualFold(label[:2], "xn") {
 		return false
 	}
-	_, err := encodedLabel.ToUnicode(label)
-	return err == nil
+	return isInternationalHostname(label)
 }
-
-var encodedLabel = idna.New(idna.ValidateLabels(true), idna.CheckJoiners(true), idna.StrictDomainName(true), idna.CheckHyphens(false))
 
 func isIPv4(s string) bool {
 	addr, err := netip.ParseAddr(s)
