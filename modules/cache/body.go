@@ -42,7 +42,7 @@ func (f *fill) toClient(p []byte) (int, error) {
 // overflow gives up storing a body that turned out too large. The client's
 // stream first catches up, then goes on by this goroutine.
 func (f *fill) overflow(p []byte) (int, error) {
-	stores.WithLabelValues("too_large").Inc()
+	fillsTooLarge.Inc()
 	f.entry = nil
 	f.setKeep(false)
 	f.x.h.store.flights.end(f.flight)

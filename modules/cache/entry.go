@@ -191,16 +191,22 @@ func (e *Entry) withBody(body []byte) *Entry {
 		born: e.born, expires: e.expires, swr: e.swr, sie: e.sie, lost: e.lost, keep: e.keep,
 		uriHash: e.uriHash, seq: e.seq, status: e.status, flags: e.flags,
 	}
+	c.setBody(body)
+	return c
+}
+
+// setBody gives an entry that nobody else has its body, and a Content-Length if
+// the origin sent none.
+func (e *Entry) setBody(body []byte) {
 	if cap(body)-len(body) > len(body)/8+64 {
 		body = slices.Clone(body)
 	}
-	c.body = body
+	e.body = body
 	if !e.has(flagPartial) && e.get("Content-Length") == "" && e.status != http.StatusNoContent {
 		h := e.header()
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
-		c.setHeader(h, func(string) bool { return false })
+		e.setHeader(h, func(string) bool { return false })
 	}
-	return c
 }
 
 // rendered holds the fields of a response from the cache that change only once

@@ -29,6 +29,9 @@ type exchange struct {
 	body []byte // of a QUERY request
 	part *Entry // that is stored and can be completed, or nil
 	lock *lock  // that others in the fleet wait for, or nil
+
+	// lent: a goroutine that saw the client leave may still look at it.
+	lent bool
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{buf: make([]byte, 0, 512)} }}
@@ -52,10 +55,11 @@ func (h *Handler) newExchangeWith(w http.ResponseWriter, r *http.Request, next c
 }
 
 // release gives an exchange back. Only what is certain to be its last user may
-// call it: a request that went on to the origin leaves it to the collector.
+// call it: one whose client left, whose handler panicked or that is refreshed in
+// the background is left to the collector.
 func (x *exchange) release() {
 	buf := x.buf[:0]
-	if cap(buf) > 8<<10 {
+	if x.lent || cap(buf) > 8<<10 {
 		return
 	}
 	*x = exchange{buf: buf}
@@ -170,7 +174,9 @@ func (x *exchange) serveCached() error {
 	if v.Action != Validate {
 		e = nil
 	}
-	return x.fetch(e, v, abandoned)
+	err := x.fetch(e, v, abandoned)
+	x.release()
+	return err
 }
 
 // fetch asks the origin, or waits for another request that does.

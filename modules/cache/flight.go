@@ -257,11 +257,16 @@ func (fl *flight) next(ctx context.Context, off int64, leader bool) (p []byte, d
 	}
 }
 
-// body returns what came, for an entry that is to be stored.
-func (fl *flight) body() []byte {
+// complete returns the entry with the body that came: the same one if nobody
+// waited, since then nobody has seen it, and who comes later finds it complete.
+func (fl *flight) complete(e *Entry) *Entry {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	return fl.buf
+	if fl.sawOne {
+		return e.withBody(fl.buf)
+	}
+	e.setBody(fl.buf)
+	return e
 }
 
 // grow makes room for a body of known length.

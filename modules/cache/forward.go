@@ -55,7 +55,7 @@ func (f *fill) send() error {
 		stop = context.AfterFunc(x.r.Context(), f.clientGone)
 	}
 	err := f.run(x.request(ctx, f))
-	stop()
+	x.lent = !stop() || x.lent
 	f.mu.Lock()
 	if f.patrol != nil {
 		f.patrol.Stop()
@@ -238,11 +238,11 @@ func (f *fill) answerStale(status int) error {
 func (f *fill) commit() {
 	x := f.x
 	if !f.whole() {
-		stores.WithLabelValues("incomplete").Inc()
+		fillsIncomplete.Inc()
 		f.lose()
 		return
 	}
-	e := f.entry.withBody(f.flight.body())
+	e := f.flight.complete(f.entry)
 	if e.has(flagPartial) {
 		if e = f.joined(e); e == nil {
 			f.lose()
@@ -275,12 +275,12 @@ func (f *fill) joined(e *Entry) *Entry {
 func (f *fill) keepEntry(e *Entry) {
 	x := f.x
 	if gone, _ := x.h.store.purges.State(e); gone {
-		stores.WithLabelValues("purged").Inc()
+		fillsPurged.Inc()
 		return
 	}
 	x.h.store.put(&x.p, e, x.h.VaryLimit)
 	if x.h.remote != nil {
 		f.saved = x.h.remote.save(x, e, f.tags, f.stamp, x.h.L2.MaxBody)
 	}
-	stores.WithLabelValues("stored").Inc()
+	fillsStored.Inc()
 }

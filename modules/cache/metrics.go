@@ -60,6 +60,15 @@ var outcomeCounters = func() (c [len(outcomeText)]prometheus.Counter) {
 	return c
 }()
 
+// The children of stores, resolved once.
+var (
+	fillsStored      = stores.WithLabelValues("stored")
+	fillsUncacheable = stores.WithLabelValues("uncacheable")
+	fillsTooLarge    = stores.WithLabelValues("too_large")
+	fillsIncomplete  = stores.WithLabelValues("incomplete")
+	fillsPurged      = stores.WithLabelValues("purged")
+)
+
 func collectors() []prometheus.Collector {
 	return []prometheus.Collector{requests, bytesServed, stores, evictions, purges, l2Seconds}
 }

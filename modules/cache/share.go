@@ -13,7 +13,7 @@ func (f *fill) admit() {
 	}
 	e, vary := f.judge()
 	if e == nil || f.onHead != nil && (!e.has(flagExplicit) || e.expires <= e.born) {
-		stores.WithLabelValues("uncacheable").Inc()
+		fillsUncacheable.Inc()
 		return
 	}
 	if f.flight == nil {
