@@ -49,6 +49,8 @@ type call struct {
 	t     *Transport
 	ex    *exchange
 	req   *http.Request
+	vars  map[string]any // of the request
+	begun time.Time
 	first target
 	tried []*reverseproxy.Upstream
 	few   [3]*reverseproxy.Upstream // where tried begins
@@ -262,7 +264,7 @@ func discard(res *http.Response) {
 // once makes a try, hedged if the request allows it.
 func (c *call) once(to target, extra bool) result {
 	if !extra && c.hedgeable() {
-		if after := c.t.hedgeDelay(time.Now()); after > 0 {
+		if after := c.t.hedgeDelay(c.begun); after > 0 {
 			return c.hedged(to, after)
 		}
 	}
@@ -272,7 +274,7 @@ func (c *call) once(to target, extra bool) result {
 // plain makes a try without hedges.
 func (c *call) plain(to target, extra bool) result {
 	req, a := c.aim(to), c.ex.newTry()
-	a.begin(req.Context(), c.t, c.ex.bounds)
+	a.begin(c, req)
 	return a.run(req, to, c.ex.priority, extra)
 }
 

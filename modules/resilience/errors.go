@@ -1,7 +1,7 @@
 package resilience
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,15 +10,25 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// errTotalTimeout is the cause of a request's cancellation by the handler's
-// timeout.
-var errTotalTimeout = errors.New("the request's total timeout has passed")
+// Causes of a scope's end that stand for context.DeadlineExceeded.
+var (
+	// errTotalTimeout: the handler's timeout has ended the request.
+	errTotalTimeout error = &lapse{"the request's total timeout has passed"}
 
-// errTryTimeout is the cause of one try's cancellation.
-var errTryTimeout = errors.New("the try's timeout has passed")
+	// errTryTimeout: a try took too long.
+	errTryTimeout error = &lapse{"the try's timeout has passed"}
 
-// errIdle is the cause of a try's cancellation in the middle of a body.
-var errIdle = errors.New("the response body was silent for too long")
+	// errIdle: a try was broken off in the middle of its body.
+	errIdle error = &lapse{"the response body was silent for too long"}
+)
+
+// lapse is a time that has passed.
+type lapse struct{ what string }
+
+func (e *lapse) Error() string { return e.what }
+
+// Is makes errors.Is see what a context says of it.
+func (e *lapse) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // refusedError says that a request was not sent to an upstream. reverse_proxy
 // may try again whatever the method, as after a failed dial, and answers 503

@@ -64,9 +64,17 @@ type bounds struct {
 
 // exchangeOf returns the exchange of a request, or nil if the request is none
 // of a client's: active health checks carry no request variables.
-func exchangeOf(ctx context.Context) *exchange {
-	vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
+func exchangeOf(ctx context.Context) *exchange { return exchangeIn(varsOf(ctx)) }
+
+// varsOf returns the request variables, or nil.
+func varsOf(ctx context.Context) map[string]any {
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	return vars
+}
+
+// exchangeIn returns the exchange among request variables.
+func exchangeIn(vars map[string]any) *exchange {
+	if vars == nil {
 		return nil
 	}
 	if ex, ok := vars[varExchange].(*exchange); ok {

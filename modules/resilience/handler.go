@@ -73,6 +73,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.join(ctx); err != nil {
 		return fmt.Errorf("resilience: %w", err)
 	}
+	h.Priority.provision()
 	if b := h.Bulkhead; b != nil && h.Name == "" {
 		h.bulkhead = NewBulkhead(b.Max, b.Queue, b.waits())
 	}

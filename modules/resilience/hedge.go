@@ -58,7 +58,7 @@ func (c *call) hedged(to target, after time.Duration) result {
 	ex, req := c.ex, c.aim(to)
 	c.t.HTTP.SetScheme(req) // or it would be written while hedges read it
 	a, h := ex.newTry(), ex.newRace()
-	a.begin(req.Context(), c.t, ex.bounds)
+	a.begin(c, req)
 	h.t, h.req, h.first, h.after = c.t, req, c.first, after
 	h.pool, h.policy, h.priority, h.bounds = ex.pool, ex.policy, ex.priority, ex.bounds
 	h.tried = c.tried

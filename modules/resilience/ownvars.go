@@ -1,11 +1,6 @@
 package resilience
 
-import (
-	"context"
-	"sync"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-)
+import "sync"
 
 // ownVars stands in for the request variables while the wrapped transport is at
 // work. It may go on dialing in a goroutine that outlives the try, and reads
@@ -20,11 +15,7 @@ type ownVars struct {
 
 // take notes the variables that a transport reads. It is called in the request's
 // own goroutine.
-func (v *ownVars) take(ctx context.Context) {
-	vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
-		return
-	}
+func (v *ownVars) take(vars map[string]any) {
 	v.proxyProtocol, v.h1Only = vars[proxyProtocolVar], vars[h1OnlyVar]
 }
 

@@ -32,6 +32,7 @@ type Policy struct {
 	MaxEjection *Percent `json:"max_ejection,omitempty"`
 
 	inner     reverseproxy.Selector
+	again     reverseproxy.Selector // the same policy for retries, which must not turn what first tries rotate through
 	transport *Transport
 	ejectable float64 // share of the pool
 }
@@ -50,18 +51,15 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 	if p.PolicyRaw == nil {
 		p.PolicyRaw = caddyconfig.JSONModuleObject(reverseproxy.RandomSelection{}, "policy", "random", nil)
 	}
-	inner, err := ctx.LoadModule(p, "PolicyRaw")
-	if err != nil {
-		return fmt.Errorf("lb_policy resilient: policy: %w", err)
+	raw := p.PolicyRaw
+	var err error
+	if p.inner, err = p.load(ctx); err != nil {
+		return fmt.Errorf("lb_policy resilient: %w", err)
 	}
-	selector, ok := inner.(reverseproxy.Selector)
-	if !ok {
-		return fmt.Errorf("lb_policy resilient: policy %T does not select upstreams", inner)
+	p.PolicyRaw = raw
+	if p.again, err = p.load(ctx); err != nil {
+		return fmt.Errorf("lb_policy resilient: %w", err)
 	}
-	if _, nested := inner.(*Policy); nested {
-		return errors.New("lb_policy resilient: policy must be another than resilient")
-	}
-	p.inner = selector
 	p.ejectable = 0.5
 	if p.MaxEjection != nil {
 		p.ejectable = p.MaxEjection.Share()
@@ -73,6 +71,22 @@ func (p *Policy) Provision(ctx caddy.Context) error {
 		return errors.New("lb_policy resilient: the reverse_proxy must also have `transport resilient`")
 	}
 	return nil
+}
+
+// load returns an instance of the inner policy.
+func (p *Policy) load(ctx caddy.Context) (reverseproxy.Selector, error) {
+	inner, err := ctx.LoadModule(p, "PolicyRaw")
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	if _, nested := inner.(*Policy); nested {
+		return nil, errors.New("policy must be another than resilient")
+	}
+	selector, ok := inner.(reverseproxy.Selector)
+	if !ok {
+		return nil, fmt.Errorf("policy %T does not select upstreams", inner)
+	}
+	return selector, nil
 }
 
 // Select implements reverseproxy.Selector.
@@ -143,7 +157,7 @@ func (p *Policy) another(ex *exchange, r *http.Request, tried []*reverseproxy.Up
 	if _, weighted := p.inner.(*reverseproxy.WeightedRoundRobinSelection); weighted {
 		return left[rand.IntN(len(left))]
 	}
-	return p.inner.Select(left, r, ex.writer)
+	return p.again.Select(left, r, ex.writer)
 }
 
 // quietest returns, of the upstreams that have not been tried and would not

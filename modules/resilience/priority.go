@@ -20,6 +20,18 @@ type PriorityConfig struct {
 	// The values of the classes. All others are normal.
 	High []string `json:"high,omitempty"`
 	Low  []string `json:"low,omitempty"`
+
+	key string // of By if that is one placeholder and nothing else
+}
+
+// provision finds out whether the value can be looked up by itself.
+func (c *PriorityConfig) provision() {
+	if c == nil {
+		return
+	}
+	if key := strings.TrimSuffix(strings.TrimPrefix(c.By, "{"), "}"); "{"+key+"}" == c.By && !strings.ContainsAny(key, `{}\`) {
+		c.key = key
+	}
 }
 
 func (c *PriorityConfig) validate() error {
@@ -49,13 +61,21 @@ func (c *PriorityConfig) class(r *http.Request) Priority {
 	if !ok {
 		return Normal
 	}
-	switch v := repl.ReplaceAll(c.By, ""); {
+	switch v := c.value(repl); {
 	case slices.Contains(c.High, v):
 		return High
 	case slices.Contains(c.Low, v):
 		return Low
 	}
 	return Normal
+}
+
+func (c *PriorityConfig) value(repl *caddy.Replacer) string {
+	if c.key == "" {
+		return repl.ReplaceAll(c.By, "")
+	}
+	v, _ := repl.GetString(c.key)
+	return v
 }
 
 // unmarshalCaddyfile reads the block:

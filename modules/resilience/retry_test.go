@@ -182,6 +182,24 @@ func TestRetry_BudgetBoundsAmplification(t *testing.T) {
 	}
 }
 
+// A retry must not turn a rotation further: with one upstream that fails, all
+// first tries would go to it.
+func TestRetry_LeavesTheRotationAlone(t *testing.T) {
+	bad, good := newOrigin(t, status(503)), newOrigin(t, nil)
+	for _, policy := range []string{"round_robin", "weighted_round_robin 1 1"} {
+		t.Run(policy, func(t *testing.T) {
+			p := startProxy(t, strings.Replace(site("breaker off\nretry 1 min 100 {\nbackoff 1ms 1ms\n}", bad, good), "policy first", "policy "+policy, 1))
+			before := bad.hits.Load()
+			for range 20 {
+				p.wantStatuses(200)
+			}
+			if n := bad.hits.Load() - before; n != 10 {
+				t.Errorf("the upstream that fails was asked first for %d of 20 requests, want 10", n)
+			}
+		})
+	}
+}
+
 func TestRetry_HostFollowsTheUpstream(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }
 	dead, alive := newOrigin(t, nil), newOrigin(t, echo)

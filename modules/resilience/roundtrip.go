@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -16,27 +15,30 @@ import (
 // RoundTrip sends a request to the upstream that reverse_proxy has selected, or
 // to others if that one cannot answer.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	ex := exchangeOf(req.Context())
+	vars := varsOf(req.Context())
+	ex := exchangeIn(vars)
 	dial, ok := reverseproxy.GetDialInfo(req.Context())
 	if ex == nil || !ok || dial.Upstream == nil {
 		return t.HTTP.RoundTrip(req) // an active health check
 	}
 	refuseH2C(req.Header)
 	t.group.adopt(t.serial, t.settings)
-	u := t.group.Upstream(dialAddress(req.Context(), dial.Upstream.Dial), t.settings, time.Now())
+	now := time.Now()
+	u := t.group.Upstream(dialAddress(req.Context(), dial.Upstream.Dial), t.settings, now)
 	c := &ex.call
-	*c = call{t: t, ex: ex, req: req, first: target{u: u, proxy: dial.Upstream, dial: dial}}
+	*c = call{t: t, ex: ex, req: req, vars: vars, begun: now, first: target{u: u, proxy: dial.Upstream, dial: dial}}
 	res, err := c.run()
-	t.note(req, ex, u)
+	c.note(u)
 	return res, err
 }
 
 // note leaves what happened for the access log and other modules.
-func (t *Transport) note(req *http.Request, ex *exchange, u *Upstream) {
+func (c *call) note(u *Upstream) {
+	ex := c.ex
 	ex.breaker = u.breaker.State()
-	caddyhttp.SetVar(req.Context(), gateway.VarAttempts, ex.attempts)
-	caddyhttp.SetVar(req.Context(), gateway.VarBreaker, stateVars[ex.breaker])
-	gateway.LogField(req, zap.Field{Key: varExchange, Type: zapcore.InlineMarshalerType, Interface: ex})
+	c.vars[gateway.VarAttempts] = ex.attempts
+	c.vars[gateway.VarBreaker] = stateVars[ex.breaker]
+	gateway.LogField(c.req, zap.Field{Key: varExchange, Type: zapcore.InlineMarshalerType, Interface: ex})
 }
 
 // stateVars holds the names of states as request variables, made once.

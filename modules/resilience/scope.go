@@ -119,10 +119,13 @@ func (s *scope) Done() <-chan struct{} {
 
 // Err implements context.Context.
 func (s *scope) Err() error {
-	if s.why() != nil {
-		return context.Canceled
+	switch why := s.why(); {
+	case why == nil:
+		return nil
+	case errors.Is(why, context.DeadlineExceeded):
+		return context.DeadlineExceeded
 	}
-	return nil
+	return context.Canceled
 }
 
 // AfterFunc is what package context looks for in contexts that are not its own,

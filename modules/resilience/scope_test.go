@@ -177,3 +177,29 @@ func TestWatch_EndsNobodyElse(t *testing.T) {
 		}
 	})
 }
+
+// A scope says how it ended as contexts of package context do, so that whoever
+// stands behind it tells a timeout from a client that went away.
+func TestScope_ErrTellsATimeoutFromACancellation(t *testing.T) {
+	for cause, want := range map[error]error{
+		errTotalTimeout:          context.DeadlineExceeded,
+		errTryTimeout:            context.DeadlineExceeded,
+		errIdle:                  context.DeadlineExceeded,
+		context.DeadlineExceeded: context.DeadlineExceeded,
+		errHedged:                context.Canceled,
+		context.Canceled:         context.Canceled,
+	} {
+		s := newScope(t.Context())
+		child, stop := context.WithCancel(s)
+		if s.Err() != nil {
+			t.Errorf("a scope that goes on says %v", s.Err())
+		}
+		s.end(cause)
+		s.end(errOver)
+		if s.Err() != want || context.Cause(s) != want || child.Err() != want {
+			t.Errorf("ended by %q: Err %v, Cause %v, of a child %v; want %v", cause, s.Err(), context.Cause(s), child.Err(), want)
+		}
+		stop()
+		s.finish()
+	}
+}

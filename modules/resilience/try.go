@@ -45,9 +45,9 @@ type try struct {
 
 // begin makes the try one for a request, in whose own goroutine it is called.
 // The try may be ended from then on.
-func (a *try) begin(ctx context.Context, t *Transport, b bounds) {
-	a.vars.take(ctx)
-	a.follow(ctx, t, b)
+func (a *try) begin(c *call, req *http.Request) {
+	a.vars.take(c.vars)
+	a.follow(req.Context(), c.t, c.ex.bounds)
 }
 
 // follow makes the try end with the request.
@@ -240,7 +240,9 @@ func (a *try) giveBack() bool {
 	if !a.released.CompareAndSwap(false, true) {
 		return false
 	}
-	a.settle(Neither, time.Now())
+	if !a.settled.Load() {
+		a.settle(Neither, time.Now())
+	}
 	a.span.End()
 	a.u.inFlight.Add(-1)
 	a.t.group.budget.Done(a.extra)
