@@ -59,12 +59,12 @@ func TestTransport_BrokenRequestBodiesAreTheClientsFault(t *testing.T) {
 // A client that sends its body slowly, or stops, is not a slow upstream.
 func TestTransport_SlowRequestBodiesAreTheClientsFault(t *testing.T) {
 	for name, options := range map[string]string{
-		"sent on as it comes": "breaker 1 failures open 1m\ntry_timeout 100ms",
-		"read in advance":     "breaker 1 failures open 1m\ntry_timeout 100ms\nretry 1 {\nmethods POST\n}",
+		"sent on as it comes": "breaker 1 failures open 1m\ntry_timeout 1s",
+		"read in advance":     "breaker 1 failures open 1m\ntry_timeout 1s\nretry 1 {\nmethods POST\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
-			p := startProxy(t, "resilience {\ntimeout 400ms\nfallback respond 503 sorry\n}\n"+site(options, o))
+			p := startProxy(t, "resilience {\ntimeout 2s\nfallback respond 503 sorry\n}\n"+site(options, o))
 			head := "POST / HTTP/1.1\r\nHost: " + p.addr + "\r\nContent-Length: 100\r\n\r\n"
 			if got := p.raw(head+"0123", false); got != 408 {
 				t.Errorf("a body that stops: %d, want 408", got)
@@ -88,12 +88,12 @@ func TestTransport_TryTimeoutCountsFromTheEndOfTheBody(t *testing.T) {
 			<-r.Context().Done()
 		}
 	})
-	p := startProxy(t, site("try_timeout 300ms\nretry off", o))
+	p := startProxy(t, site("try_timeout 1s\nretry off", o))
 	for path, want := range map[string]int{"/": 200, "/hang": 504} {
 		reader, writer := io.Pipe()
 		go func() {
 			for range 5 {
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(250 * time.Millisecond)
 				fmt.Fprint(writer, "chunk")
 			}
 			writer.Close()

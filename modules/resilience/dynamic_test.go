@@ -230,10 +230,10 @@ func TestPolicy_EjectsNoMoreThanItsShare(t *testing.T) {
 func TestPolicy_ProbesGoToTheirUpstreamAndAreLimited(t *testing.T) {
 	gate := make(chan struct{})
 	sick, well := newOrigin(t, status(500)), newOrigin(t, nil)
-	p := startProxy(t, site("breaker 1 failures open 100ms probes 2", sick, well))
+	p := startProxy(t, site("breaker 1 failures open 1m probes 2", sick, well))
 	p.wantStatuses(500, 200, 200)
 	sick.set(func(http.ResponseWriter, *http.Request) { <-gate })
-	time.Sleep(150 * time.Millisecond)
+	elapse(t, "default", sick.addr)
 	before := well.hits.Load()
 	done := make(chan int, 20)
 	for range 20 {

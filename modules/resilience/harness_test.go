@@ -213,6 +213,18 @@ func find(name, dial string) (found *Upstream) {
 	return found
 }
 
+// elapse ends the open period of a breaker as if its time had passed.
+func elapse(t *testing.T, name, dial string) {
+	t.Helper()
+	b := state(t, name, dial).breaker
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.State() != Open {
+		t.Errorf("the breaker of %s is %s, want open", dial, b.State())
+	}
+	b.until = time.Now()
+}
+
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {

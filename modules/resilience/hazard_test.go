@@ -91,7 +91,7 @@ func TestHostile_Upstreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad, good := rawOrigin(t, speak), newOrigin(t, nil)
-			p := startProxy(t, site("try_timeout 300ms\nbreaker 2 failures open 1m\nbulkhead 5\nretry 2\nhttp {\nmax_response_header 64KiB\n}", bad, good))
+			p := startProxy(t, site("try_timeout 1s\nbreaker 2 failures open 1m\nbulkhead 5\nretry 2\nhttp {\nmax_response_header 64KiB\n}", bad, good))
 			for range 4 {
 				if a := p.get("/"); a.status != 200 || a.body != "fine" {
 					t.Errorf("%d %q", a.status, a.body)
@@ -168,7 +168,7 @@ func TestHazard_Streams(t *testing.T) {
 			}
 		}
 	})
-	p := startProxy(t, "resilience {\ntimeout 200ms\n}\n"+site("try_timeout 200ms\nbulkhead 1\nbreaker 1 failures open 1ms probes 1", o))
+	p := startProxy(t, "resilience {\ntimeout 1s\n}\n"+site("try_timeout 1s\nbulkhead 1\nbreaker 1 failures open 1ms probes 1", o))
 	res, err := http.Get("http://" + p.addr + "/events")
 	if err != nil {
 		t.Fatal(err)
@@ -211,15 +211,18 @@ func TestHazard_ProbesThatEndOddly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(t, status(500))
-			p := startProxy(t, breakerSite("100ms", o.addr))
+			p := startProxy(t, breakerSite("1m", o.addr))
 			p.wantStatuses(500, 500, 500, 500, 500, 503)
-			time.Sleep(120 * time.Millisecond)
+			elapse(t, "default", o.addr)
 			o.set(probe.answer)
 			probe.client(p)
 			wantNothingHeld(t, o.addr)
 			o.set(status(200))
 			p.wantStatuses(probe.want)
-			eventually(t, "it closes in the end", func() bool { return p.get("/").status == 200 })
+			if probe.want == 503 {
+				elapse(t, "default", o.addr)
+			}
+			p.wantStatuses(200, 200) // it closes in the end
 		})
 	}
 }
@@ -245,7 +248,7 @@ func TestPriority_HealthChecksAndPayingUsersFirstUnderOverload(t *testing.T) {
 		default  {header.X-Plan}
 	}
 	resilience {
-		bulkhead 2 queue 6 wait 2s
+		bulkhead 2 queue 6 wait 20s
 		priority {class} {
 			high first pro
 			low  free

@@ -5,16 +5,20 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestMetrics_CountRetriesHedgesAndAnEmptyBudget(t *testing.T) {
-	slow := newOrigin(t, func(http.ResponseWriter, *http.Request) { time.Sleep(60 * time.Millisecond) })
-	quick := newOrigin(t, nil)
-	p := startProxy(t, site("name counted\nbreaker off\nhedge 10ms\nretry 1 on 503 budget 1% min 1 {\nbackoff 1ms 1ms\n}", slow, quick)+"\nmetrics /metrics")
+	slow, quick := newOrigin(t, hang), newOrigin(t, nil)
+	options := "name counted\nbreaker off\nretry 1 on 503 budget 1% min 1 {\nbackoff 1ms 1ms\n}"
+	p := startProxy(t, site("hedge 10ms\n"+options, slow, quick)+"\nmetrics /metrics")
 	p.get("/") // a hedge wins
-	quick.set(hang)
+	hedged := make(chan struct{})
+	quick.set(func(w http.ResponseWriter, r *http.Request) { close(hedged); hang(w, r) })
+	slow.set(func(http.ResponseWriter, *http.Request) { <-hedged })
 	p.get("/") // a hedge loses
+	if err := p.load(site(options, slow, quick) + "\nmetrics /metrics"); err != nil {
+		t.Fatal(err)
+	}
 	slow.set(status(503))
 	quick.set(status(503))
 	for range 20 { // the budget of 10 tries per ten seconds ends

@@ -34,7 +34,7 @@ func wantAllFine(t *testing.T, p *proxy) {
 // seen nothing else: neither the share nor the bound of those under way would do.
 func TestRescue_AllThatAHungUpstreamHolds(t *testing.T) {
 	hung, b, c := newOrigin(t, hang), newOrigin(t, nil), newOrigin(t, nil)
-	p := startProxy(t, rescueSite("try_timeout 3s", hung, b, c))
+	p := startProxy(t, rescueSite("try_timeout 5s", hung, b, c))
 	wantAllFine(t, p)
 	if s := state(t, "default", hung.addr).breaker.State(); s != Open {
 		t.Errorf("the hung upstream's breaker is %s", s)

@@ -17,10 +17,10 @@ func routeSite(options string, o *origin) string {
 
 func TestRoute_BreakerShieldsWhateverStandsBehind(t *testing.T) {
 	o := newOrigin(t, status(500))
-	p := startProxy(t, routeSite("breaker 3 failures open 300ms\nfallback respond 503 sorry", o))
+	p := startProxy(t, routeSite("breaker 3 failures open 1m\nfallback respond 503 sorry", o))
 	p.wantStatuses(500, 500, 500)
 	for range 5 {
-		if a := p.get("/"); a.status != 503 || a.body != "sorry" || a.header.Get("Retry-After") != "1" || a.header.Get("Fairway-Fallback") != "respond" {
+		if a := p.get("/"); a.status != 503 || a.body != "sorry" || a.header.Get("Retry-After") == "" || a.header.Get("Fairway-Fallback") != "respond" {
 			t.Fatalf("an open breaker: %d %q %v", a.status, a.body, a.header)
 		}
 	}
@@ -28,8 +28,8 @@ func TestRoute_BreakerShieldsWhateverStandsBehind(t *testing.T) {
 		t.Errorf("the upstream was asked %d times, want 3", o.hits.Load())
 	}
 	o.set(status(200))
-	eventually(t, "a probe closes it", func() bool { return p.get("/").status == 200 })
-	p.wantStatuses(200, 200)
+	elapse(t, "route:orders", "route:orders")
+	p.wantStatuses(200, 200, 200) // a probe closes it
 }
 
 func TestRoute_ErrorsAndTimeoutsAreFailures(t *testing.T) {
