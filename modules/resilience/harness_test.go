@@ -109,7 +109,7 @@ func (p *proxy) load(site string) error {
 	text := fmt.Sprintf(`{
 		admin off
 		auto_https off
-		grace_period 1s
+		grace_period 20s
 		log default {
 			output discard
 		}
@@ -124,6 +124,9 @@ func (p *proxy) load(site string) error {
 	if err != nil {
 		return err
 	}
+	// A reload closes idle connections, perhaps while a client begins to use one,
+	// and what is not idempotent would fail then.
+	defer http.DefaultClient.CloseIdleConnections()
 	return caddy.Load(config, true)
 }
 

@@ -423,19 +423,7 @@ func TestTransport_LeaksNothing(t *testing.T) {
 	})
 	client.CloseIdleConnections()
 	http.DefaultClient.CloseIdleConnections()
-	for _, o := range []*origin{a, b} {
-		u := state(t, "default", o.addr)
-		eventually(t, "no try is in flight", func() bool { return u.inFlight.Load() == 0 })
-		if taken, waiting, _ := u.bulkhead.Load().Depth(); taken != 0 || waiting != 0 {
-			t.Errorf("%d places are still taken and %d wait", taken, waiting)
-		}
-	}
-	groups.Range(func(_, v any) bool {
-		if under := v.(*Group).budget.under; under != (budgetSlot{}) {
-			t.Errorf("the budget still counts %+v under way", under)
-		}
-		return true
-	})
+	wantNothingHeld(t, a.addr, b.addr)
 	a.kill()
 	b.kill()
 	eventually(t, "goroutines have ended", func() bool {
