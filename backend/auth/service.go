@@ -158,10 +158,14 @@ func (s *Service) startSession(ctx context.Context, c *sql.Credentials, from Cli
 	}
 	secret, hash := newSecret()
 	token := backend.RefreshToken{Hash: hash, SessionID: session.ID, CreatedAt: now, ExpiresAt: now.Add(RefreshLife)}
-	if err := s.DB.StartSession(ctx, session, token); err != nil {
+	err := s.DB.StartSession(ctx, session, token, c.TokensRevokedAt)
+	if backend.ErrorCode(err) == backend.NotFound { // deleted a moment ago
+		return nil, errRefused
+	}
+	if err != nil {
 		return nil, err
 	}
-	return s.tokens(c, secret, token)
+	return s.tokens(c, secret, token, now)
 }
 
 // Refresh exchanges a refresh token for new tokens, with the role and the plan
@@ -169,25 +173,21 @@ func (s *Service) startSession(ctx context.Context, c *sql.Credentials, from Cli
 func (s *Service) Refresh(ctx context.Context, secret string) (*Tokens, error) {
 	successor, hash := newSecret()
 	next := backend.RefreshToken{Hash: hash}
-	session, err := s.DB.RotateRefreshToken(ctx, hashSecret(secret), &next, RefreshLife, ReuseGrace)
+	now := s.Now()
+	c, err := s.DB.RotateRefreshToken(ctx, hashSecret(secret), &next, RefreshLife, ReuseGrace)
 	if errors.Is(err, sql.ErrTokenReused) {
 		s.Log.WarnContext(ctx, "a refresh token was used twice; its session is revoked")
 	}
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.DB.CredentialsByID(ctx, session.UserID)
-	if backend.ErrorCode(err) == backend.NotFound { // deleted a moment ago
-		return nil, errRefused
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.tokens(c, successor, next)
+	return s.tokens(c, successor, next, now)
 }
 
-func (s *Service) tokens(c *sql.Credentials, secret string, t backend.RefreshToken) (*Tokens, error) {
-	access, scope, err := s.Issuer.Issue(c)
+// tokens are good for whoever c was at the given time, which is before c was read:
+// what revokes them later is later than what they say.
+func (s *Service) tokens(c *sql.Credentials, secret string, t backend.RefreshToken, at time.Time) (*Tokens, error) {
+	access, scope, err := s.Issuer.Issue(c, at)
 	if err != nil {
 		return nil, err
 	}

@@ -47,11 +47,11 @@ type Issuer struct {
 	Now      func() time.Time
 }
 
-// Issue returns an access token for the user, and its scope. A token that follows
+// Issue returns an access token for the user as of a time, and its scope. A token that follows
 // a revocation within its second says the next second, since the gateway and we
 // refuse what is not younger than the revocation.
-func (i *Issuer) Issue(p *sql.Credentials) (token, scope string, err error) {
-	now := i.Now().Truncate(time.Second)
+func (i *Issuer) Issue(p *sql.Credentials, at time.Time) (token, scope string, err error) {
+	now := at.Truncate(time.Second)
 	if !now.After(p.TokensRevokedAt) {
 		now = p.TokensRevokedAt.Add(time.Second)
 	}

@@ -18,7 +18,7 @@ type Credentials struct {
 	TokensRevokedAt time.Time
 }
 
-const credentialColumns = `id, email, role, plan, password_hash, tokens_revoked_at`
+const selectCredentials = `SELECT id, email, role, plan, password_hash, tokens_revoked_at FROM users WHERE `
 
 func scanCredentials(r rows, c *Credentials) error {
 	var from int64
@@ -30,12 +30,12 @@ func scanCredentials(r rows, c *Credentials) error {
 // CredentialsByEmail returns the credentials of the user with the given address,
 // which is in its normal form.
 func (db *DB) CredentialsByEmail(ctx context.Context, email string) (*Credentials, error) {
-	return db.credentials(ctx, `SELECT `+credentialColumns+` FROM users WHERE email = $1`, email)
+	return db.credentials(ctx, selectCredentials+`email = $1`, email)
 }
 
 // CredentialsByID returns the credentials of the user with the given id.
 func (db *DB) CredentialsByID(ctx context.Context, id int64) (*Credentials, error) {
-	return db.credentials(ctx, `SELECT `+credentialColumns+` FROM users WHERE id = $1`, id)
+	return db.credentials(ctx, selectCredentials+`id = $1`, id)
 }
 
 func (db *DB) credentials(ctx context.Context, query string, arg any) (*Credentials, error) {

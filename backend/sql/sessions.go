@@ -9,10 +9,21 @@ import (
 )
 
 // StartSession stores a login with its first refresh token, and forgets those
-// sessions of the user that have expired.
-func (db *DB) StartSession(ctx context.Context, s backend.Session, t backend.RefreshToken) error {
+// sessions of the user that have expired. known is when, to the login's knowledge,
+// the user's tokens were revoked: if they were again since it read the password, with
+// a new password for instance, there is no session, and it fails with Unavailable.
+func (db *DB) StartSession(ctx context.Context, s backend.Session, t backend.RefreshToken, known time.Time) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.exec(ctx, `DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2`, s.UserID, micros(db.now()))
+		revoked, err := one(ctx, q, column[int64], `SELECT tokens_revoked_at FROM users WHERE id = $1`+db.engine.forUpdate(), s.UserID)
+		switch {
+		case errors.Is(err, errNoRow):
+			return notFound("user")
+		case err != nil:
+			return err
+		case revoked != micros(known):
+			return backend.Busy("the account", time.Second, errors.New("its tokens were revoked during a login"))
+		}
+		_, err = q.exec(ctx, `DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2`, s.UserID, micros(db.now()))
 		if err != nil {
 			return err
 		}
@@ -59,12 +70,13 @@ var ErrTokenReused = errors.New("a refresh token was used twice")
 // session and life it fills in: lifetime, but never beyond the session's end.
 // A token that was exchanged longer than grace ago is a copy, and revokes its
 // session (ErrTokenReused); within grace it is a client that did not receive
-// its answer, or two of its requests at once.
-func (db *DB) RotateRefreshToken(ctx context.Context, old []byte, next *backend.RefreshToken, lifetime, grace time.Duration) (*backend.Session, error) {
-	var f family
+// its answer, or two of its requests at once. It returns whose session it is, as of
+// the same transaction: who is told later of a revocation knows that it came later.
+func (db *DB) RotateRefreshToken(ctx context.Context, old []byte, next *backend.RefreshToken, lifetime, grace time.Duration) (*Credentials, error) {
+	var c Credentials
 	var refused error
 	err := db.write(ctx, func(ctx context.Context, q querier) (err error) {
-		f, err = one(ctx, q, scanFamily, selectFamily, old)
+		f, err := one(ctx, q, scanFamily, selectFamily, old)
 		if errors.Is(err, errNoRow) {
 			refused = backend.Fail(backend.Unauthenticated, "unknown refresh token")
 			return nil
@@ -81,7 +93,11 @@ func (db *DB) RotateRefreshToken(ctx context.Context, old []byte, next *backend.
 		}
 		next.SessionID, next.CreatedAt = f.session.ID, now
 		next.ExpiresAt = earlier(now.Add(lifetime), f.session.ExpiresAt)
-		return rotate(ctx, q, old, *next)
+		if err := rotate(ctx, q, old, *next); err != nil {
+			return err
+		}
+		c, err = one(ctx, q, scanCredentials, selectCredentials+`id = $1`, f.session.UserID)
+		return err
 	})
 	if err == nil {
 		err = refused
@@ -89,7 +105,7 @@ func (db *DB) RotateRefreshToken(ctx context.Context, old []byte, next *backend.
 	if err != nil {
 		return nil, err
 	}
-	return &f.session, nil
+	return &c, nil
 }
 
 func (f *family) check(now time.Time, grace time.Duration) error {
@@ -191,11 +207,12 @@ func (db *DB) RevokeEverything(ctx context.Context, user int64) error {
 }
 
 func (db *DB) revokeEverything(ctx context.Context, tx Tx, user int64) error {
-	_, err := tx.exec(ctx, `UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL`, micros(db.now()), user)
-	if err != nil {
+	// The user comes first: a login that is not over then sees it, or its session is seen.
+	if err := db.revokeTokens(ctx, tx, user); err != nil {
 		return err
 	}
-	return db.revokeTokens(ctx, tx, user)
+	_, err := tx.exec(ctx, `UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL`, micros(db.now()), user)
+	return err
 }
 
 // revokeTokens ends access tokens only. Tokens tell their time in whole seconds:

@@ -18,7 +18,7 @@ func startSession(t *testing.T, db *DB, c *clock, user int64) []byte {
 	t.Helper()
 	hash := []byte("token of " + t.Name() + c.now().String())
 	s := backend.Session{ID: string(hash), UserID: user, CreatedAt: c.now(), LastUsedAt: c.now(), ExpiresAt: c.now().Add(3 * life)}
-	err := db.StartSession(t.Context(), s, backend.RefreshToken{Hash: hash, SessionID: s.ID, CreatedAt: c.now(), ExpiresAt: c.now().Add(life)})
+	err := db.StartSession(t.Context(), s, backend.RefreshToken{Hash: hash, SessionID: s.ID, CreatedAt: c.now(), ExpiresAt: c.now().Add(life)}, fromMicros(0))
 	if err != nil {
 		t.Fatalf("StartSession() = %v", err)
 	}
@@ -41,8 +41,8 @@ func TestRotate_OneAfterTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.UserID != u.ID || next.SessionID != s.ID || !next.ExpiresAt.Equal(c.now().Add(life)) {
-			t.Errorf("session %+v, token %+v: want the user's, for %v", s, next, life)
+		if s.ID != u.ID || next.SessionID != string(first) || !next.ExpiresAt.Equal(c.now().Add(life)) {
+			t.Errorf("session %+v, token %+v: want the user's, for %v", *s, next, life)
 		}
 		if err := refresh(db, t, []byte("second"), []byte("third")); err != nil {
 			t.Errorf("the successor = %v", err)
@@ -132,6 +132,43 @@ func TestStartSession_ForgetsExpiredOnes(t *testing.T) {
 		n, err := one(t.Context(), db.engine.reader(), column[int64], `SELECT COUNT(*) FROM sessions`)
 		if err != nil || n != 1 {
 			t.Errorf("there are %d sessions, %v, want 1", n, err)
+		}
+	})
+}
+
+// A login that has checked a password which is then replaced starts no session, and
+// a refresh that comes before the revocation has a token from before it.
+func TestStartSession_NotAfterARevocationThatItDoesNotKnow(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *DB, c *clock) {
+		u := createUser(t, db, "ada@example.com")
+		first := startSession(t, db, c, u.ID)
+		known, err := db.RotateRefreshToken(t.Context(), first, &backend.RefreshToken{Hash: []byte("second")}, life, grace)
+		if err != nil || known.ID != u.ID || known.PasswordHash != "hash of ada@example.com" {
+			t.Fatalf("RotateRefreshToken() = %+v, %v", known, err)
+		}
+		if err := db.ReplacePassword(t.Context(), u.ID, known.PasswordHash, "another hash"); err != nil {
+			t.Fatal(err)
+		}
+		s := backend.Session{ID: "late", UserID: u.ID, CreatedAt: c.now(), LastUsedAt: c.now(), ExpiresAt: c.now().Add(life)}
+		token := backend.RefreshToken{Hash: []byte("late"), SessionID: s.ID, CreatedAt: c.now(), ExpiresAt: c.now().Add(life)}
+		if err := db.StartSession(t.Context(), s, token, known.TokensRevokedAt); backend.ErrorCode(err) != backend.Unavailable {
+			t.Errorf("StartSession() with the old password = %v, want that it has to come again", err)
+		}
+		if list, err := db.Sessions(t.Context(), u.ID); err != nil || len(list) != 0 {
+			t.Errorf("Sessions() = %v, %v, want none", list, err)
+		}
+		now, err := db.CredentialsByID(t.Context(), u.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.StartSession(t.Context(), s, token, now.TokensRevokedAt); err != nil {
+			t.Errorf("StartSession() with the new password = %v", err)
+		}
+		if err := db.DeleteUser(t.Context(), u.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.StartSession(t.Context(), s, token, now.TokensRevokedAt); backend.ErrorCode(err) != backend.NotFound {
+			t.Errorf("StartSession() of nobody = %v", err)
 		}
 	})
 }
