@@ -98,11 +98,9 @@ func wantedVersions(header string, id int64) (versions []int64, any bool) {
 		if tag == "*" {
 			return nil, true
 		}
-		number, ok := strings.CutPrefix(tag, prefix)
-		if !ok {
-			continue
-		}
-		if v, err := strconv.ParseInt(strings.TrimSuffix(number, `"`), 10, 64); err == nil && v > 0 {
+		number := strings.TrimSuffix(strings.TrimPrefix(tag, prefix), `"`)
+		v, err := strconv.ParseInt(number, 10, 64)
+		if err == nil && v > 0 && tag == fmt.Sprintf(`"%d-%d"`, id, v) { // in no other spelling
 			versions = append(versions, v)
 		}
 	}
