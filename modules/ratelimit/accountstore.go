@@ -15,7 +15,7 @@ const accountsPerKey = 4
 
 func (b bounds) accountsPerShard() int { return max(b.perShard()/accountsPerKey, evictionSample) }
 
-func (c *accounts) shard(k Key) *accountShard { return &c.shards[k.hi>>(64-shardBits)] }
+func (c *accounts) shard(k Key) *accountShard { return &c.shards[k.shard()] }
 
 func accountKey(k Key, set *policySet) Key { return Key{k.hi, k.lo ^ uint64(set.id)<<32} }
 

@@ -12,25 +12,29 @@ const (
 // makeRoom removes an expired record or, if the asker's bounds allow it, evicts
 // the one with the least to remember among a few. The asker's own stay.
 func (t *table) makeRoom(s *shard, a *ask, now int64) bool {
-	best := -1
+	best, least := -1, counts{}
 	for seen, steps := 0, 0; seen < evictionSample && steps < len(s.heads); steps++ {
 		s.hand = s.after(s.hand)
-		h := &s.heads[s.hand]
-		if h.key == 0 || a.owns(h.key) {
+		id := s.heads[s.hand].id()
+		if id == 0 || a.owns(id) {
 			continue
 		}
+		s.hold(s.hand)
 		if t.expiry(s, s.hand) <= now {
 			t.remove(s, s.hand)
 			return true
 		}
+		here := s.heads[s.hand].counts
+		s.free(s.hand)
 		seen++
-		if best < 0 || h.lighter(&s.heads[best]) {
-			best = s.hand
+		if best < 0 || here.lighter(&least) {
+			best, least = s.hand, here
 		}
 	}
 	if best < 0 || !a.bounds.evict {
 		return false
 	}
+	s.hold(best)
 	t.carry(s, best)
 	t.remove(s, best)
 	t.evicted.Add(1)
@@ -48,21 +52,20 @@ func (a *ask) owns(id uint64) bool {
 	return false
 }
 
-// lighter reports whether less is lost with h than with o. Under gcra all sums
+// lighter reports whether less is lost with c than with o. Under gcra all sums
 // are zero, and the arrival times say how much each has counted.
-func (h *head) lighter(o *head) bool {
-	return h.sum < o.sum || h.sum == o.sum && h.since < o.since
+func (c *counts) lighter(o *counts) bool {
+	return c.sum < o.sum || c.sum == o.sum && c.since < o.since
 }
 
-// carry keeps what a record counts in one that many keys share: a key that comes
+// carry keeps what a record that the caller holds counts in one that many keys share: a key that comes
 // back may be refused too early, but never too late.
 func (t *table) carry(s *shard, i int) {
 	k := s.kinds[s.policies[i]]
 	if k.carried == nil {
-		shared := newRows(carriers, t.ring)
-		k.carried = &shared
+		k.carried = newRows(carriers, t.ring)
 	}
-	k.carried.shared(s.heads[i].key, t.ring).absorb(s.record(i, t.ring))
+	k.carried.shared(s.heads[i].id(), t.ring).absorb(s.record(i, t.ring))
 }
 
 // shared is a key's record among carriers.

@@ -122,7 +122,7 @@ func TestCaddyRateLimit_ItsExampleBehaves(t *testing.T) {
 		admitted := 0
 		for range 200 {
 			a := &ask{key: KeyOf("static"), text: "static", set: static.base, cost: 1, bounds: static.bounds}
-			if static.limiter.take(t.Context(), a).ok {
+			if static.limiter.decided(a).ok {
 				admitted++
 			}
 		}

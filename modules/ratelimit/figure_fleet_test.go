@@ -96,13 +96,14 @@ func (l fleetLoad) print(b *testing.B, w *tabwriter.Writer) {
 		b.Errorf("%gx: %d admitted in a second, limit %d", l.load, worst, fleetLimit)
 	}
 	if l.load < 1 && got.refused > 0 {
-		b.Errorf("%gx: %d refused below the limit", l.load, got.refused)
+		b.Errorf("%gx: %d refused below the limit; %d calls to Redis failed", l.load, got.refused, got.failed)
 	}
 }
 
 // loadResult is what a fleet did under one load. Times are µs since the start.
 type loadResult struct {
 	requests, refused int
+	failed            uint64 // calls to Redis
 	trips             int64
 	redisCPU          float64 // s
 	arrivals          []int64
@@ -119,9 +120,9 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 		}
 	}
 	set := testSet(b, l.slots, false, fmt.Sprintf("%d/1s", fleetLimit))
-	takes := make([]func(*ask) bool, fleetNodes)
+	takes, tallies := make([]func(*ask) bool, fleetNodes), make([]*tally, fleetNodes)
 	for id := range takes {
-		takes[id] = l.node(b, server, id)
+		takes[id], tallies[id] = l.node(b, server, id)
 	}
 	warm := testSet(b, l.slots, false, "1000000/1s")
 	for _, take := range takes { // connections are made once, not per request
@@ -155,6 +156,9 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 	}
 	wg.Wait()
 	after := serverStats(b, admin)
+	for _, t := range tallies {
+		all.failed += t.failures.Load()
+	}
 	all.trips, all.redisCPU = after.commands-before.commands-1, after.cpu-before.cpu // one was our own question
 	slices.SortFunc(all.admissions, func(a, b admission) int { return int(a.at - b.at) })
 	slices.Sort(all.arrivals)
@@ -163,7 +167,7 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 
 // node starts one gateway's zone. Its timeout differs from the others', so that
 // it does not share their client.
-func (l fleetLoad) node(b *testing.B, server *redistest.Server, id int) func(*ask) bool {
+func (l fleetLoad) node(b *testing.B, server *redistest.Server, id int) (take func(*ask) bool, counted *tally) {
 	n := newNodeWith(b, fmt.Sprintf(`{"redis":{"url":%q,"timeout":"%dms"}}`, server.URL(), 500+id))
 	h := n.mustLoad(fmt.Sprintf("rate_limit {\nzone fleet {\nrate %d/1s\nslots %d\non_error deny\n}\n}", fleetLimit, l.slots))
 	limiter := *h.zones[0].limiter
@@ -176,7 +180,7 @@ func (l fleetLoad) node(b *testing.B, server *redistest.Server, id int) func(*as
 		return func(a *ask) bool {
 			r, err := backend.charge(context.Background(), &call{name: nameOf(a.text), set: a.set, cost: 1, want: 1, share: 1, total: -1})
 			return err == nil && r.granted > 0
-		}
+		}, &limiter.tally
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	b.Cleanup(stop)
@@ -186,7 +190,7 @@ func (l fleetLoad) node(b *testing.B, server *redistest.Server, id int) func(*as
 			limiter.settle(ctx, settleBatch)
 		}
 	}()
-	return func(a *ask) bool { return limiter.take(context.Background(), a).ok }
+	return func(a *ask) bool { return limiter.decided(a).ok }, &limiter.tally
 }
 
 // sendPoisson sends one node's requests, each by itself as in a server.

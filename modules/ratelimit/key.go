@@ -24,8 +24,11 @@ func (k Key) under(p *policy) Key {
 	return Key{k.hi, k.lo ^ uint64(p.id)*0x9e3779b97f4a7c15}
 }
 
-// id is what a shard knows the key by. It is never zero.
-func (k Key) id() uint64 { return max(k.lo, 1) }
+// shard is the index of the key's shard.
+func (k Key) shard() int { return int(k.hi >> (64 - shardBits)) }
+
+// id is what a shard knows the key by. It is never zero and leaves busy clear.
+func (k Key) id() uint64 { return max(k.lo&^busy, busy<<1) }
 
 // keyName is the same key's name in Redis, equal on all nodes: 128 bits of
 // SHA-256, because there attackers know the function.

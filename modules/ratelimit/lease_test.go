@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"testing"
+	"time"
 )
 
 // leased returns accounts with a lease of 10 whose slot has a minute left.
@@ -128,7 +129,7 @@ func TestAccounts_FloodWithoutRedisIsBounded(t *testing.T) {
 	for i := range 200_000 {
 		a := testAsk(set, string(rune('a'+i%26))+string(rune(i)), 1)
 		a.bounds = bounds{keys: 1 << 14, evict: true}
-		l.take(t.Context(), a)
+		l.decided(a)
 	}
 	listed := 0
 	for i := range l.accounts.shards {
@@ -143,3 +144,33 @@ func TestAccounts_FloodWithoutRedisIsBounded(t *testing.T) {
 type deadBackend struct{}
 
 func (deadBackend) charge(context.Context, *call) (*reply, error) { return nil, errLost }
+
+// tardyBackend answers so late that the slot is over, so many times.
+type tardyBackend struct{ late, calls int }
+
+func (b *tardyBackend) charge(_ context.Context, c *call) (*reply, error) {
+	if b.calls++; b.calls <= b.late {
+		return &reply{granted: c.want}, nil
+	}
+	return &reply{granted: c.want, slotLeft: 60 * second}, nil
+}
+
+// A request is not refused because replies came late for a moment, and does not
+// ask for ever if all come late.
+func TestLimiter_LateReplies(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		late    int
+		timeout time.Duration
+		admit   bool
+	}{
+		{"for a moment", 7, time.Minute, true},
+		{"always", 1 << 60, time.Millisecond, false},
+	} {
+		l := localLimiter()
+		l.backend, l.timeout, l.outage = &tardyBackend{late: tc.late}, tc.timeout, outageDeny
+		if d := l.decided(testAsk(testSet(t, defaultSlots, false, "5/1s"), "k", 1)); d.ok != tc.admit {
+			t.Errorf("late %s: admitted = %t, want %t", tc.name, d.ok, tc.admit)
+		}
+	}
+}

@@ -47,18 +47,27 @@ type limiter struct {
 	mono    func() int64 // clock().mono alone, at half the price
 }
 
-// maxLate is how often a reply may come too late before Redis counts as failed.
+// maxLate is how often a reply may come too late, if that goes on for longer than
+// the timeout, before Redis counts as failed: a machine that is busy for a moment
+// is no outage.
 const maxLate = 3
 
-// take decides about one request and charges it if it is admitted.
-func (l *limiter) take(ctx context.Context, a *ask) decision {
-	if a.cost == 0 || len(a.set.policies) == 0 {
-		return decision{ok: true, source: fromConfig}
+// take decides about one request and charges it if it is admitted. The decision
+// must be empty.
+func (l *limiter) take(ctx context.Context, a *ask, d *decision) {
+	switch {
+	case a.cost == 0 || len(a.set.policies) == 0:
+		d.ok, d.source = true, fromConfig
+	case l.backend == nil:
+		l.takeLocal(a, d)
+	default:
+		*d = l.takeShared(ctx, a)
 	}
-	if l.backend == nil {
-		return l.takeLocal(a)
-	}
-	ph, stale := arrived, 0
+}
+
+// takeShared decides by what all nodes count.
+func (l *limiter) takeShared(ctx context.Context, a *ask) decision {
+	ph, lateReplies, patience := arrived, 0, int64(0)
 	for {
 		s := l.accounts.begin(a, l.sizing(), l.ban, l.clock(), ph)
 		switch {
@@ -67,7 +76,10 @@ func (l *limiter) take(ctx context.Context, a *ask) decision {
 			if known {
 				return d
 			}
-			if stale++; err != nil || stale >= maxLate {
+			if lateReplies++; lateReplies == 1 {
+				patience = l.mono() + l.timeout.Microseconds()
+			}
+			if err != nil || lateReplies >= maxLate && l.mono() >= patience {
 				return l.takeAlone(a)
 			}
 			ph = late
@@ -115,20 +127,20 @@ func (l *limiter) sizing() leasing {
 }
 
 // takeLocal decides by this process alone.
-func (l *limiter) takeLocal(a *ask) decision {
+func (l *limiter) takeLocal(a *ask, d *decision) {
 	now := l.mono()
 	if left := l.bans.left(a.key, now); left > 0 {
-		return decision{banned: true, wait: left, reset: left}
+		d.banned, d.wait, d.reset = true, left, left
+		return
 	}
-	d := l.memory.take(a, now)
+	l.memory.decide(a, now, d)
 	if !d.ok && !d.full && l.bans.denied(a.key, l.ban, now, a.bounds.keys) {
 		d.banned, d.wait, d.reset = true, l.ban.length, l.ban.length
 	}
-	return d
 }
 
 // takeAlone decides when Redis does not answer.
-func (l *limiter) takeAlone(a *ask) decision {
+func (l *limiter) takeAlone(a *ask) (d decision) {
 	switch l.outage {
 	case outageAllow:
 		l.memory.force(a, a.cost, l.mono())
@@ -139,7 +151,7 @@ func (l *limiter) takeAlone(a *ask) decision {
 	}
 	alone := *a
 	alone.share = l.fleet.size()
-	d := l.takeLocal(&alone)
+	l.takeLocal(&alone, &d)
 	d.source, d.fallback = fromFallback, true
 	if d.ok {
 		l.accounts.admittedAlone(a)

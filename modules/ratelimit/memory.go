@@ -68,37 +68,73 @@ type decision struct {
 }
 
 // take admits and charges, or refuses and charges nothing.
-func (m *memory) take(a *ask, now int64) decision {
+func (m *memory) take(a *ask, now int64) (d decision) {
+	m.decide(a, now, &d)
+	return d
+}
+
+// decide is take into a decision that is empty: copying one costs as much as
+// making it.
+func (m *memory) decide(a *ask, now int64, d *decision) {
+	if len(a.set.policies) > 1 || !m.decideSeized(a, now, d) {
+		m.decideLocked(a, now, d)
+	}
+}
+
+// decideSeized decides about a key that has a record and one policy, if nobody
+// else is about to. It needs no lock but the record's own.
+func (m *memory) decideSeized(a *ask, now int64, d *decision) bool {
+	w := m.table.seizable[a.key.shard()].Load()
+	i, ok := w.seize(a.key.under(&a.set.policies[0]).id())
+	if !ok {
+		return false
+	}
+	held := [1]record{w.record(i, m.table.ring)}
+	a.decide(held[:], now, d)
+	w.free(i)
+	return true
+}
+
+func (m *memory) decideLocked(a *ask, now int64, d *decision) {
 	s := m.table.shard(a.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.set.gcra {
-		return m.takeSmooth(s, a, now)
-	}
 	places, full, ok := m.open(s, a, now)
 	if !ok {
-		return full
+		*d = full
+		return
 	}
-	d := decision{ok: true, remaining: ^uint32(0)}
+	var held [maxPolicies]record
 	for i := range a.set.policies {
-		r := s.record(places[i], m.table.ring)
+		held[i] = s.record(places[i], m.table.ring)
+	}
+	a.decide(held[:len(a.set.policies)], now, d)
+	m.close(s, a, &places)
+}
+
+// decide charges the records of all policies, or none.
+func (a *ask) decide(held []record, now int64, d *decision) {
+	d.ok, d.remaining = true, ^uint32(0)
+	if a.set.gcra {
+		a.decideSmooth(held, now, d)
+		return
+	}
+	for i, r := range held {
 		r.advance(now / a.set.policies[i].width)
-		m.judge(r, a, i, now, &d)
+		a.judge(r, i, now, d)
 	}
 	if !d.ok {
-		return d
+		return
 	}
-	for i := range a.set.policies {
-		r := s.record(places[i], m.table.ring)
+	for i, r := range held {
 		r.charge(a.cost)
 		d.slots[i] = r.slot
 	}
-	return d
 }
 
 // judge brings one policy's verdict into the decision. A refusal is reported for
 // the policy that takes longest, an admission for the one with the least left.
-func (m *memory) judge(r record, a *ask, i int, now int64, d *decision) {
+func (a *ask) judge(r record, i int, now int64, d *decision) {
 	p := &a.set.policies[i]
 	limit := a.limit(p)
 	if !r.fits(limit, a.cost) {
@@ -124,27 +160,28 @@ func (a *ask) limit(p *policy) uint32 {
 	return max(p.limit/a.share, 1)
 }
 
-// open finds the places of a key's records under all policies and makes those
-// that are missing. If there is no room, it returns the decision to refuse.
+// open finds and holds the places of a key's records under all policies and
+// makes those that are missing. If there is no room, it holds nothing and returns
+// the decision to refuse. The caller has the shard's lock.
 func (m *memory) open(s *shard, a *ask, now int64) (places [maxPolicies]int, full decision, ok bool) {
-	missing := false
-	for i := range a.set.policies {
-		places[i] = s.find(a.key.under(&a.set.policies[i]))
-		missing = missing || places[i] < 0
-	}
-	if !missing {
-		return places, full, true
-	}
 	for i := range a.set.policies {
 		p := &a.set.policies[i]
-		if places[i] < 0 && !m.table.insert(s, a, p, now) {
+		if s.find(a.key.under(p)) < 0 && !m.table.insert(s, a, p, now) {
 			return places, decision{full: true, policy: uint8(i), wait: p.width}, false
 		}
 	}
-	for i := range a.set.policies { // an insertion may have moved them
+	for i := range a.set.policies { // only now: an insertion may move the others
 		places[i] = s.find(a.key.under(&a.set.policies[i]))
+		s.hold(places[i])
 	}
 	return places, full, true
+}
+
+// close ends open.
+func (m *memory) close(s *shard, a *ask, places *[maxPolicies]int) {
+	for i := range a.set.policies {
+		s.free(places[i])
+	}
 }
 
 // force counts events that were admitted elsewhere, whatever the limit, and
@@ -167,65 +204,53 @@ func (m *memory) force(a *ask, cost uint32, now int64) (slots [maxPolicies]int64
 		r.charge(cost)
 		slots[i] = r.slot
 	}
+	m.close(s, a, &places)
 	return slots
 }
 
 // refund takes back what was charged to the given slots.
 func (m *memory) refund(k Key, set *policySet, slots [maxPolicies]int64, cost uint32) {
-	s := m.table.shard(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range set.policies {
-		p := &set.policies[i]
-		n := s.find(k.under(p))
-		if n < 0 {
-			continue
-		}
-		r := s.record(n, m.table.ring)
+	m.each(k, set, func(i int, p *policy, r record) {
 		if set.gcra {
 			r.since -= p.interval() * int64(cost)
-			continue
+			return
 		}
 		r.refund(slots[i], cost)
-	}
+	})
 }
 
 // counted returns what each policy counts for a key at the moment.
 func (m *memory) counted(k Key, set *policySet, now int64) (sums [maxPolicies]uint32, known bool) {
-	s := m.table.shard(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range set.policies {
-		p := &set.policies[i]
-		n := s.find(k.under(p))
-		if n < 0 {
-			continue
-		}
-		known = true
-		r := s.record(n, m.table.ring)
+	known = m.each(k, set, func(i int, p *policy, r record) {
 		if set.gcra {
 			sums[i] = smoothCount(p, r.since, now)
-			continue
+			return
 		}
 		r.advance(now / p.width)
 		sums[i] = r.sum
-	}
+	})
 	return sums, known
 }
 
 // reset forgets what is counted for a key and reports whether anything was.
 func (m *memory) reset(k Key, set *policySet) (known bool) {
+	return m.each(k, set, func(_ int, _ *policy, r record) { r.clear() })
+}
+
+// each shows the records that a key has, one by one, and reports whether there
+// are any.
+func (m *memory) each(k Key, set *policySet, show func(i int, p *policy, r record)) (known bool) {
 	s := m.table.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range set.policies {
-		n := s.find(k.under(&set.policies[i]))
-		if n < 0 {
-			continue
+		p := &set.policies[i]
+		if n := s.find(k.under(p)); n >= 0 {
+			s.hold(n)
+			show(i, p, s.record(n, m.table.ring))
+			s.free(n)
+			known = true
 		}
-		known = true
-		r := s.record(n, m.table.ring)
-		r.clear()
 	}
 	return known
 }

@@ -2,6 +2,9 @@ package ratelimit
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,5 +300,50 @@ func TestMemory_DecisionAllocatesNothing(t *testing.T) {
 		m.take(a, now)
 	}); n != 0 {
 		t.Errorf("a decision allocates %v times, want never", n)
+	}
+}
+
+// Many goroutines share few keys while the table grows, shrinks, and is swept
+// below them: each key gets exactly its limit, and what was refunded again.
+func TestMemory_ManyAtOnceAreExact(t *testing.T) {
+	const keys, limit, goroutines = 300, 40, 8
+	for _, rates := range [][]string{{"40/1h"}, {"40/1h", "1000/1d"}} {
+		for _, gcra := range []bool{false, true} {
+			m := newMemory(12, gcra)
+			set := testSet(t, 12, gcra, rates...)
+			var admitted [keys]atomic.Int64
+			var wg sync.WaitGroup
+			now := 1000 * 3600 * second
+			for g := range goroutines {
+				wg.Go(func() {
+					rng := rand.New(rand.NewPCG(7, uint64(g)))
+					for n := range keys * limit {
+						k := rng.IntN(keys)
+						a := testAsk(set, fmt.Sprint("key", k), 1)
+						if d := m.take(a, now); d.ok {
+							admitted[k].Add(1)
+							if rng.IntN(8) == 0 {
+								admitted[k].Add(-1)
+								m.refund(a.key, set, d.slots, 1)
+							}
+						}
+						m.take(testAsk(set, fmt.Sprint("passing", g, n), 1), now-48*3600*second) // the next sweep takes it
+						if n%1000 == 0 {
+							m.table.sweep(now)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			for k := range admitted {
+				if got := admitted[k].Load(); got != limit {
+					t.Fatalf("gcra=%t, %v: key %d was admitted %d times, limit %d", gcra, rates, k, got, limit)
+				}
+			}
+			m.table.sweep(now)
+			if got, want := m.table.size(), keys*len(rates); got != want {
+				t.Errorf("gcra=%t, %v: %d records after the sweep, want %d", gcra, rates, got, want)
+			}
+		}
 	}
 }

@@ -162,17 +162,17 @@ func newPolicySet(zone, tier string, rates []Rate, slots int, gcra bool) (*polic
 		return nil, fmt.Errorf("at most %d windows can limit one key, got %d", maxPolicies, len(rates))
 	}
 	s := &policySet{gcra: gcra, tier: tier, minWidth: math.MaxInt64}
-	for i, r := range rates {
-		for _, earlier := range rates[:i] {
-			if earlier.Window == r.Window {
-				return nil, fmt.Errorf("two rates have the window %s", shortDuration(time.Duration(r.Window)))
-			}
-		}
+	for _, r := range rates {
 		name := zone
 		if len(rates) > 1 {
 			name += "-" + shortDuration(time.Duration(r.Window))
 		}
 		p := newPolicy(r, slots, name)
+		for j := range s.policies {
+			if s.policies[j].id == p.id { // to the µs; they would be one record
+				return nil, fmt.Errorf("two rates have the window %s", shortDuration(time.Duration(r.Window)))
+			}
+		}
 		if gcra && p.limit > 0 && p.window/int64(p.limit) < 10 {
 			return nil, fmt.Errorf("algorithm gcra: rate %s is above one event in 10µs", r)
 		}

@@ -169,7 +169,7 @@ func (s *schedule) client(ctx context.Context, node int, random *rand.Rand, star
 		a := testAsk(s.set, key, []uint32{1, 1, 1, 2, 5}[random.IntN(5)])
 		l := s.nodes[node].Load()
 		sp := &span{from: time.Since(start).Microseconds(), cost: a.cost}
-		d := l.take(context.Background(), a)
+		d := l.decided(a)
 		sp.to = time.Since(start).Microseconds()
 		s.asked.Add(1)
 		if d.ok {

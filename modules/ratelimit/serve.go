@@ -117,7 +117,7 @@ func (h *Handler) decide(ctx context.Context, c *charge) {
 			return
 		}
 	}
-	c.decision = z.limiter.take(ctx, &c.ask)
+	z.limiter.take(ctx, &c.ask, &c.decision)
 	if !c.decision.ok {
 		c.leave()
 	}

@@ -5,27 +5,20 @@ package ratelimit
 // window. It spreads events evenly and needs one number per key, but admits up
 // to twice the limit in a window that begins with a burst: the burst, and what
 // flows back meanwhile. The number is the theoretical arrival time, in
-// head.since.
+// counts.since.
 
-// takeSmooth is take under gcra. The caller holds the shard's lock.
-func (m *memory) takeSmooth(s *shard, a *ask, now int64) decision {
-	places, full, ok := m.open(s, a, now)
-	if !ok {
-		return full
-	}
-	d := decision{ok: true, remaining: ^uint32(0)}
-	for i := range a.set.policies {
-		judgeSmooth(&a.set.policies[i], a, i, s.heads[places[i]].since, now, &d)
+// decideSmooth is decide under gcra.
+func (a *ask) decideSmooth(held []record, now int64, d *decision) {
+	for i, r := range held {
+		judgeSmooth(&a.set.policies[i], a, i, r.since, now, d)
 	}
 	if !d.ok {
-		return d
+		return
 	}
-	for i := range a.set.policies {
-		h := &s.heads[places[i]]
+	for i, r := range held {
 		d.slots[i] = now
-		h.since = max(h.since, now) + a.interval(&a.set.policies[i])*int64(a.cost)
+		r.since = max(r.since, now) + a.interval(&a.set.policies[i])*int64(a.cost)
 	}
-	return d
 }
 
 func (a *ask) interval(p *policy) int64 {

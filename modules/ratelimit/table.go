@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"math/bits"
 	"sync"
 	"sync/atomic"
 )
@@ -18,53 +17,46 @@ const (
 	minPlaces = 16
 )
 
-// table holds the records of a zone by open addressing with linear probing. The
-// heads lie in the places themselves: a decision about a key that is in no cache
-// waits for memory once, and a million keys cost the garbage collector nothing.
-// It may be used by many goroutines.
+// table holds the records of a zone. It may be used by many goroutines.
 type table struct {
-	shards [shards]shard
-	ring   int // length of a record's ring; zero under gcra
+	// The shards' rows, for those who seize a place: apart from what changes
+	// with every use of a lock.
+	seizable [shards]atomic.Pointer[rows]
+	ring     int // length of a record's ring; zero under gcra
 
+	_ [64]byte
+
+	shards  [shards]shard
 	evicted atomic.Uint64
 	refused atomic.Uint64
 }
 
-func newTable(ring int) *table { return &table{ring: ring} }
+func newTable(ring int) *table {
+	t := &table{ring: ring}
+	for i := range t.shards {
+		t.shards[i].seizable = &t.seizable[i]
+		t.shards[i].publish(noRows)
+	}
+	return t
+}
 
 // shard is one lock's share of a table.
 type shard struct {
 	mu   sync.Mutex
 	used int
 	hand int // where eviction looks next
-	rows
+	*rows
+	seizable *atomic.Pointer[rows]
 
 	kinds map[uint32]*kind // by policy id
 
-	_ [64]byte // keeps neighbours' locks off this cache line
+	_ [80]byte // keeps neighbours' locks off this cache line
 }
 
-// rows are places for records, as one slice for each part of them.
-type rows struct {
-	heads    []head
-	policies []uint32 // ids
-	rings    []uint32
-}
-
-func newRows(places, ring int) rows {
-	return rows{make([]head, places), make([]uint32, places), make([]uint32, places*ring)}
-}
-
-// record is the view of a place. It holds until the next insertion or removal.
-func (w *rows) record(i, ring int) record {
-	o := i * ring
-	return record{&w.heads[i], w.rings[o : o+ring : o+ring]}
-}
-
-// move copies the record of another place.
-func (w *rows) move(to int, from *rows, i, ring int) {
-	w.heads[to], w.policies[to] = from.heads[i], from.policies[i]
-	copy(w.rings[to*ring:(to+1)*ring], from.rings[i*ring:])
+// publish replaces the rows. All places of the old ones are vacant or held.
+func (s *shard) publish(w *rows) {
+	s.rows, s.hand = w, 0
+	s.seizable.Store(w)
 }
 
 // kind is what the records of one policy have in common.
@@ -73,7 +65,7 @@ type kind struct {
 	carried *rows // see carry; nil as long as no record had to go
 }
 
-func (t *table) shard(k Key) *shard { return &t.shards[k.hi>>(64-shardBits)] }
+func (t *table) shard(k Key) *shard { return &t.shards[k.shard()] }
 
 // find returns the place of a key's record, or -1.
 func (s *shard) find(k Key) int {
@@ -81,46 +73,14 @@ func (s *shard) find(k Key) int {
 		return -1
 	}
 	id := k.id()
-	i := s.home(id)
-	for {
-		// Both are read before either is compared, so that the memory that holds
-		// them is waited for once. Three of four keys are in the first place.
-		next := s.after(i)
-		first, second := s.heads[i].key, s.heads[next].key
-		switch {
-		case first == id:
+	for i := s.home(id); ; i = s.after(i) {
+		switch s.heads[i].id() {
+		case id:
 			return i
-		case first == 0:
-			return -1
-		case second == id:
-			return next
-		case second == 0:
+		case 0:
 			return -1
 		}
-		i = s.after(next)
 	}
-}
-
-// home is where the search for a key begins.
-func (w *rows) home(id uint64) int {
-	hi, _ := bits.Mul64(id, uint64(len(w.heads)))
-	return int(hi)
-}
-
-func (w *rows) after(i int) int {
-	if i++; i == len(w.heads) {
-		return 0
-	}
-	return i
-}
-
-// vacant is the first place from a key's home on that no record has.
-func (w *rows) vacant(id uint64) int {
-	i := w.home(id)
-	for w.heads[i].key != 0 {
-		i = w.after(i)
-	}
-	return i
 }
 
 // insert makes a record for a key that has none. With the shard full it takes
@@ -137,11 +97,10 @@ func (t *table) insert(s *shard, a *ask, p *policy, now int64) bool {
 	}
 	id := a.key.under(p).id()
 	i := s.vacant(id)
-	s.heads[i] = head{key: id, slot: now / p.width}
-	s.policies[i] = p.id
-	s.used++
 	r := s.record(i, t.ring)
+	*r.counts = counts{slot: now / p.width}
 	clear(r.ring)
+	s.policies[i] = p.id
 	switch k := s.kinds[p.id]; {
 	case k == nil && s.kinds == nil:
 		s.kinds = map[uint32]*kind{p.id: {width: p.width}}
@@ -150,41 +109,42 @@ func (t *table) insert(s *shard, a *ask, p *policy, now int64) bool {
 	case k.carried != nil:
 		r.absorb(k.carried.shared(id, t.ring))
 	}
+	s.used++
+	s.heads[i].key.Store(id) // from here on it may be seized
 	return true
 }
 
 // resize moves the records to as many places.
 func (t *table) resize(s *shard, places int) {
-	old := s.rows
-	s.rows, s.hand = newRows(places, t.ring), 0
-	for i := range old.heads {
-		if id := old.heads[i].key; id != 0 {
-			s.move(s.vacant(id), &old, i, t.ring)
+	bigger := newRows(places, t.ring)
+	for i := range s.heads {
+		if id := s.heads[i].id(); id != 0 {
+			s.hold(i) // for ever: who still looks here must ask again
+			bigger.move(bigger.vacant(id), s.rows, i, t.ring)
 		}
 	}
+	s.publish(bigger)
 }
 
-// remove vacates a place and moves up those behind it, so that searches need no
-// tombstones.
+// remove vacates a place that the caller holds and moves up those behind it, so
+// that searches need no tombstones.
 func (t *table) remove(s *shard, i int) {
-	for next := s.after(i); s.heads[next].key != 0; next = s.after(next) {
-		if s.distance(s.home(s.heads[next].key), next) >= s.distance(i, next) {
-			s.move(i, &s.rows, next, t.ring)
+	for next := s.after(i); ; next = s.after(next) {
+		id := s.heads[next].id()
+		if id == 0 {
+			break
+		}
+		if s.distance(s.home(id), next) >= s.distance(i, next) {
+			s.hold(next)
+			s.move(i, s.rows, next, t.ring)
 			i = next
 		}
 	}
-	s.heads[i] = head{}
+	s.heads[i].key.Store(0)
 	s.used--
 }
 
-func (w *rows) distance(from, to int) int {
-	if from > to {
-		return to + len(w.heads) - from
-	}
-	return to - from
-}
-
-// expiry is when a record has nothing more to remember.
+// expiry is when a record has nothing more to remember. The caller holds it.
 func (t *table) expiry(s *shard, i int) int64 {
 	h := &s.heads[i]
 	switch {
@@ -208,9 +168,13 @@ func (t *table) sweep(now int64) {
 
 func (t *table) sweepShard(s *shard, now int64) {
 	for i := 0; i < len(s.heads); {
-		if s.heads[i].key != 0 && t.expiry(s, i) <= now {
-			t.remove(s, i) // another may have moved up
-			continue
+		if s.heads[i].id() != 0 {
+			s.hold(i)
+			if t.expiry(s, i) <= now {
+				t.remove(s, i) // another may have moved up
+				continue
+			}
+			s.free(i)
 		}
 		i++
 	}
@@ -221,7 +185,7 @@ func (t *table) sweepShard(s *shard, now int64) {
 	}
 	switch {
 	case s.used == 0:
-		s.rows, s.hand = rows{}, 0
+		s.publish(noRows)
 	case len(s.heads) > 2*minPlaces && s.used*2*sparsest < len(s.heads):
 		t.resize(s, max(s.used*sparsest, minPlaces))
 	}

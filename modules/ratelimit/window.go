@@ -8,17 +8,16 @@ package ratelimit
 // key gets S/(S+1) of it, 92% with 12 slots and 98% with 60.
 
 // record is the view of one policy's counts for one key. It is not safe for
-// concurrent use; the shard holds the lock.
+// concurrent use.
 type record struct {
-	*head
+	*counts
 	ring []uint32 // counts of the S+1 newest slots, that of slot i at i mod (S+1)
 }
 
-// head is all that most decisions touch: half a cache line. The ring is only
-// wanted when a slot is over.
-type head struct {
-	key  uint64 // Key.id; a vacant place has 0
-	slot int64  // the newest
+// counts is what most decisions need. The ring is only wanted when a slot is
+// over.
+type counts struct {
+	slot int64 // the newest
 
 	// The oldest slot that has a count, if any has. Under gcra, the theoretical
 	// arrival time in µs.

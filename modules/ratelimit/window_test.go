@@ -71,7 +71,7 @@ func TestWindow_AgreesWithAList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots := rapid.IntRange(1, 20).Draw(t, "slots")
 		p := policy{limit: uint32(rapid.IntRange(0, 40).Draw(t, "limit")), slots: int64(slots), width: 1000}
-		r := record{&head{slot: 50}, make([]uint32, slots+1)}
+		r := record{&counts{slot: 50}, make([]uint32, slots+1)}
 		model := &slowWindow{slots: int64(slots)}
 		now := 50 * p.width
 		t.Repeat(map[string]func(*rapid.T){
@@ -117,7 +117,7 @@ func TestWindow_AbsorbForgetsNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots := rapid.IntRange(1, 13).Draw(t, "slots")
 		fill := func(name string) (record, *slowWindow) {
-			r, model := record{&head{}, make([]uint32, slots+1)}, &slowWindow{slots: int64(slots)}
+			r, model := record{&counts{}, make([]uint32, slots+1)}, &slowWindow{slots: int64(slots)}
 			slot := int64(0)
 			for range rapid.IntRange(0, 20).Draw(t, name) {
 				slot += rapid.Int64Range(0, 3).Draw(t, "slots on")
