@@ -32,25 +32,25 @@ const denyMax = int64(time.Second / time.Microsecond)
 
 // account is one key's share. The shard's lock guards it.
 type account struct {
+	// What spending from a lease touches stands together, a cache line long.
+	lease     *issue // nil if nothing is left to spend
+	units     uint32 // left to spend
+	remaining uint32
+	used      int64 // mono
+	resetAt   int64 // mono
+	denyUntil int64 // mono; repeat the refusal until then
+	demand    demand
+	set       *policySet
+
 	key  Key
-	set  *policySet
 	name keyName // of the key in Redis
 
-	lease *issue // nil if nothing is left to spend
-	units uint32 // left to spend
-
-	denyCost  uint32
-	denyUntil int64 // mono; repeat the refusal until then
-	retryAt   int64 // mono; when the refused cost fits
-	resetAt   int64 // mono
-	total     int64 // charged so far, as far as known; -1: unknown
-	used      int64 // mono
-	demand    demand
-
-	remaining uint32
-	waiting   uint32  // cost of those who wait for the flight
-	flight    *flight // nil if no call is under way
-	debts     *debts  // nil if none
+	retryAt  int64   // mono; when the refused cost fits
+	total    int64   // charged so far, as far as known; -1: unknown
+	flight   *flight // nil if no call is under way
+	debts    *debts  // nil if none
+	waiting  uint32  // cost of those who wait for the flight
+	denyCost uint32
 
 	policy uint8 // the tightest, as Redis last said
 	banned bool

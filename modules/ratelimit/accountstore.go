@@ -7,6 +7,8 @@ type accountShard struct {
 	mu    sync.Mutex
 	open  map[Key]*account
 	dirty []*account // may owe Redis something; each stands here once
+
+	_ [88]byte // keeps neighbours' locks off this cache line
 }
 
 // accountsPerKey is the share of a zone's keys that may have an account at once:
