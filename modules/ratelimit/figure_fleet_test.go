@@ -85,7 +85,7 @@ func (l fleetLoad) print(b *testing.B, w *tabwriter.Writer) {
 	got := l.drive(b)
 	trips := float64(got.trips) / float64(got.requests)
 	share := float64(len(got.admissions)) / float64(exact(got.arrivals, fleetLimit, second))
-	worst := mostInAnyWindow(got.admissions, second)
+	worst := mostCertainlyIn(got.admissions, second)
 	target, shareTarget := "-", "-"
 	if !l.naive {
 		target, shareTarget = fmt.Sprintf("≤ %g", l.trips), fmt.Sprintf("≥ %g %%", 100*l.share)
@@ -107,7 +107,7 @@ type loadResult struct {
 	trips             int64
 	redisCPU          float64 // s
 	arrivals          []int64
-	admissions        []admission
+	admissions        []*span
 }
 
 // drive sends requests at random times (Poisson) to the nodes of a fleet.
@@ -160,7 +160,6 @@ func (l fleetLoad) drive(b *testing.B) (all loadResult) {
 		all.failed += t.failures.Load()
 	}
 	all.trips, all.redisCPU = after.commands-before.commands-1, after.cpu-before.cpu // one was our own question
-	slices.SortFunc(all.admissions, func(a, b admission) int { return int(a.at - b.at) })
 	slices.Sort(all.arrivals)
 	return all
 }
@@ -210,12 +209,14 @@ func sendPoisson(set *policySet, take func(*ask) bool, rate float64, start time.
 		l.requests++
 		l.arrivals = append(l.arrivals, time.Since(start).Microseconds())
 		wg.Go(func() {
-			ok := take(testAsk(set, "client", 1))
-			now := time.Since(start).Microseconds()
+			a := testAsk(set, "client", 1)
+			from := time.Since(start).Microseconds()
+			ok := take(a)
+			to := time.Since(start).Microseconds()
 			mu.Lock()
 			defer mu.Unlock()
 			if ok {
-				l.admissions = append(l.admissions, admission{now, 1})
+				l.admissions = append(l.admissions, &span{from, to, 1})
 			} else {
 				l.refused++
 			}
