@@ -159,8 +159,11 @@ func TestRange_APartIsCompleted(t *testing.T) {
 					t.Errorf("X-First = %q: fields of the stored part stay if and only if it was completed", a.Header.Get("X-First"))
 				}
 				n := s.asked.Load()
-				if a := s.get("/"); a.text != whole || a.Header.Get("Cache-Status")[:12] != "Fairway; hit" {
-					t.Errorf("afterwards: %d bytes, %s", len(a.text), a.Header.Get("Cache-Status"))
+				// a client has a large body a moment before it is stored: who asks
+				// in that moment shares it
+				status := func(a answer) string { return a.Header.Get("Cache-Status") }
+				if a := s.get("/"); a.text != whole || !strings.HasPrefix(status(a), "Fairway; hit") && !strings.HasSuffix(status(a), "; collapsed") {
+					t.Errorf("afterwards: %d bytes, %s", len(a.text), status(a))
 				}
 				s.wantAsked(n)
 			})
