@@ -120,14 +120,21 @@ func TestReload_UnderLoadLosesNoRequestAndNoRevocation(t *testing.T) {
 	var stop atomic.Bool
 	var wrong atomic.Int64
 	var traffic sync.WaitGroup
+	var inFlight sync.RWMutex
+	endRequests := func() {
+		inFlight.Lock()
+		defer inFlight.Unlock()
+	}
 	for range 2 {
 		traffic.Go(func() {
 			for i := 0; !stop.Load(); i++ {
+				inFlight.RLock()
 				h := live.Load()
 				fresh := sign(t, "ES256", testKeys().ec, nil, with(goodClaims(time.Now()), map[string]any{"jti": fmt.Sprint(i)}))
 				if ask(h, request(good)).status != 200 || ask(h, request(fresh)).status != 200 || ask(h, request(bad)).status != 401 {
 					wrong.Add(1)
 				}
+				inFlight.RUnlock()
 			}
 		})
 	}
@@ -144,7 +151,7 @@ func TestReload_UnderLoadLosesNoRequestAndNoRevocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := live.Swap(next)
-		time.Sleep(10 * time.Millisecond) // requests of the old config end
+		endRequests() // those of the old config
 		if err := old.Cleanup(); err != nil {
 			t.Fatal(err)
 		}
