@@ -17,7 +17,6 @@ func (p *proxy) loadWithFaults(site string) error {
 	if err != nil {
 		return err
 	}
-	defer http.DefaultClient.CloseIdleConnections()
 	return caddy.Load(config, true)
 }
 

@@ -124,9 +124,6 @@ func (p *proxy) load(site string) error {
 	if err != nil {
 		return err
 	}
-	// A reload closes idle connections, perhaps while a client begins to use one,
-	// and what is not idempotent would fail then.
-	defer http.DefaultClient.CloseIdleConnections()
 	return caddy.Load(config, true)
 }
 
