@@ -29,6 +29,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			base_path  <path>
 //			on_missing refuse|pass
 //			on_unknown refuse|pass
+//			on_ambiguous refuse|pass
 //			skip       <operationId>|"<METHOD> <path>" ...
 //			responses  shadow
 //			max_response <size>
@@ -138,7 +139,10 @@ func (o *OpenAPI) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.Args(&o.Document) || d.NextArg() {
 		return d.ArgErr()
 	}
-	texts := map[string]*string{"base_path": &o.BasePath, "on_missing": &o.OnMissing, "on_unknown": &o.OnUnknown, "responses": &o.Responses}
+	texts := map[string]*string{
+		"base_path": &o.BasePath, "on_missing": &o.OnMissing, "on_unknown": &o.OnUnknown,
+		"on_ambiguous": &o.OnAmbiguous, "responses": &o.Responses,
+	}
 	seen := map[string]bool{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 )
@@ -9,21 +10,48 @@ import (
 // more often than they should.
 const maxDecodings = 2
 
-// disguised tells whether some server would read a path as one whose operation
-// is checked, and not the one found: behind //orders, /x/..%2Forders or /Orders a
-// request for /orders would go by unchecked (RFC 3986, 6.2.2, and habits beyond).
-func (d *document) disguised(escaped, method string, found *operation) bool {
-	if found != nil && !d.twoWays(escaped) {
-		return false
+// disguised tells whether some server would read a request as one for an
+// operation that is checked, and not the one known here: behind //orders,
+// /x/..%2Forders, /Orders or the method post a request for POST /orders would go
+// by unchecked (RFC 3986, 6.2.2, and habits beyond). It returns what of the
+// request is to blame, "" if nothing is.
+func (d *document) disguised(escaped, method string, known *pathItem) (field string) {
+	found := known.operation(method)
+	if found != nil && !twoWays(escaped) {
+		return ""
+	}
+	// Methods are told apart by case (RFC 9110, 9.1), but not by everybody.
+	method = strings.ToUpper(method)
+	if op := known.operation(method); found == nil && op != nil && !op.skip {
+		return "method"
 	}
 	item, _ := d.folded.find(normalPath(escaped, found == nil))
 	op := item.operation(method)
-	return op != nil && op != found && !op.skip
+	if op == nil || op == found || op.skip || found != nil && known.fold() == item.path {
+		return ""
+	}
+	return "path"
 }
+
+// foldPath writes a path of the document as those read it who do not care for upper
+// and lower case, nor for a slash at the end; normalPath does so with a request's.
+func foldPath(base, path string) string {
+	parameters := 0
+	if plain, err := url.PathUnescape(path); err == nil {
+		path = plain
+	}
+	path = parameterInPath.ReplaceAllStringFunc(path, func(string) string {
+		parameters++
+		return fmt.Sprintf("{%d}", parameters)
+	})
+	return "/" + strings.ToLower(strings.Trim(strings.Trim(base, "/")+path, "/"))
+}
+
+func (p *pathItem) fold() string { return foldPath(p.base, p.path) }
 
 // twoWays tells whether there is anything about a path that servers read
 // differently.
-func (d *document) twoWays(escaped string) bool {
+func twoWays(escaped string) bool {
 	return strings.ContainsAny(escaped, `%\`) || strings.Contains(escaped, "//") || strings.Contains(escaped, "/.")
 }
 

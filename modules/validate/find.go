@@ -23,6 +23,8 @@ type source struct {
 	key         string    // of remote in the pool
 	passMissing bool
 	passUnknown bool
+
+	passAmbiguous bool
 }
 
 // found is the answer: an operation, or a refusal, or neither, which means that
@@ -53,8 +55,13 @@ func (s *source) find(w http.ResponseWriter, r *http.Request) found {
 		w.Header().Set("Allow", item.allow())
 		return unknown(http.StatusMethodNotAllowed, "Method not allowed", "method_not_allowed",
 			fmt.Errorf("method %s of path %q is not in the document", r.Method, r.URL.Path))
-	case doc.disguised(path, r.Method, op):
-		return found{refused: invalid("malformed", Issue{Field: "path", Message: "could be read as another path: it must be written as the API describes it"})}
+	}
+	if !s.passAmbiguous {
+		if field := doc.disguised(path, r.Method, item); field != "" {
+			return found{refused: invalid("malformed", Issue{Field: field, Message: "could be read as another: it must be written as the API describes it"})}
+		}
+	}
+	switch {
 	case op == nil:
 		return found{outcome: "unknown"}
 	case op.skip:
@@ -100,7 +107,7 @@ func (h *Handler) openSource(ctx caddy.Context) error {
 		limits: h.Limits.withDefaults(), strip: h.StripUnknown, defaults: h.FillDefaults,
 		base: o.BasePath, skip: slices.Sorted(slices.Values(o.Skip)), answers: o.Responses != "",
 	}
-	s := &source{passMissing: o.OnMissing == "pass", passUnknown: o.OnUnknown != "refuse"}
+	s := &source{passMissing: o.OnMissing == "pass", passUnknown: o.OnUnknown != "refuse", passAmbiguous: o.OnAmbiguous == "pass"}
 	if isURL(name) {
 		err = s.openRemote(ctx, name, o, opts)
 	} else {
@@ -159,7 +166,7 @@ func (o *OpenAPI) checkOptions() error {
 	if o.Document == "" {
 		return errors.New("want a file or a URL")
 	}
-	for option, value := range map[string]string{"on_missing": o.OnMissing, "on_unknown": o.OnUnknown} {
+	for option, value := range map[string]string{"on_missing": o.OnMissing, "on_unknown": o.OnUnknown, "on_ambiguous": o.OnAmbiguous} {
 		if value != "" && value != "refuse" && value != "pass" {
 			return fmt.Errorf("%s: want refuse or pass, got %q", option, value)
 		}

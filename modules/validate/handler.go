@@ -97,6 +97,12 @@ type OpenAPI struct {
 	// (404 for the path, 405 for the method) or pass. Default: pass.
 	OnUnknown string `json:"on_unknown,omitempty"`
 
+	// What happens to requests whose path another server could read as an
+	// operation of the document that it is not written as, such as /Orders,
+	// /orders/ or /x/..%2Forders: refuse (400), or pass, which takes them as
+	// they are written. Default: refuse.
+	OnAmbiguous string `json:"on_ambiguous,omitempty"`
+
 	// Operations that are not checked, by operationId or as "POST /users".
 	Skip []string `json:"skip,omitempty"`
 

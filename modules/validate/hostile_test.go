@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/fairway-gateway/fairway/test/process"
 )
@@ -199,6 +200,61 @@ func TestHostile_PathsInDisguise(t *testing.T) {
 			serve(h, u).ServeHTTP(w, r)
 			if w.Code != want[i] || (u.calls > 0) != (want[i] == 200) {
 				t.Errorf("%s: %d %s\nwant %d", target, w.Code, w.Body, want[i])
+			}
+		}
+	}
+}
+
+// What is true of the paths of a document whose paths end in a slash, or differ
+// by nothing but case.
+func TestHostile_PathsThatEndInASlash(t *testing.T) {
+	const doc = `
+openapi: 3.0.3
+servers: [{url: /V1}]
+paths:
+  /users/: {post: {requestBody: {required: true, content: {application/json: {}}}}}
+  /Teams/{id}/: {get: {parameters: [{$ref: "#/components/parameters/id"}]}}
+  /teams/{key}: {get: {parameters: [{$ref: "#/components/parameters/key"}]}, delete: {parameters: [{$ref: "#/components/parameters/key"}]}}
+components:
+  parameters:
+    id: {name: id, in: path, required: true, schema: {type: string}}
+    key: {name: key, in: path, required: true, schema: {type: string, maxLength: 10}}
+`
+	h, u := provision(t, &Handler{OpenAPI: &OpenAPI{Document: writeFile(t, "slash.yaml", doc)}}), &upstream{}
+	for target, want := range map[string]int{
+		"POST /V1/users/": 400, "POST /V1/users": 400, "POST /v1/Users/": 400, "POST /V1//users/": 400, "post /V1/users/": 400, "POST /v1": 200,
+		"POST /V1/users/x": 200, "PUT /V1/users": 200, "put /V1/users/": 200,
+		"GET /V1/Teams/a%20b/": 200, "GET /V1/teams/a%20b": 200, "GET /V1/teams/much%20too%20long": 400,
+		"GET /V1/Teams/a": 400, "DELETE /V1/TEAMS/a": 400, "DELETE /V1/teams/a": 200,
+	} {
+		*u = upstream{}
+		method, path, _ := strings.Cut(target, " ")
+		if status, got := call(h, u, method, path, "", ""); status != want || (u.calls > 0) != (want == 200) {
+			t.Errorf("%s: %d %s, want %d", target, status, got, want)
+		}
+	}
+}
+
+// Whoever has an upstream that tells /orders from /orders/ and /Orders can say so.
+func TestOpenAPI_OnAmbiguousPass(t *testing.T) {
+	u := &upstream{}
+	says := func(options string) func(*Handler) {
+		return func(h *Handler) {
+			text := "validate {\n openapi " + h.OpenAPI.Document + " {\n on_ambiguous pass\n" + options + "\n }\n}"
+			if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	passing, refusing := shop(t, says("on_unknown pass")), shop(t, says("on_unknown refuse"))
+	for target, want := range map[string][2]int{ // what else is unknown: passing, refused
+		"POST /v1/orders": {400, 400}, "POST /v1/orders/": {200, 404}, "POST /v1/Orders": {200, 404},
+		"POST /v1//orders": {200, 404}, "post /v1/orders": {200, 405}, "POST /v1/%6frders": {400, 400},
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		for i, h := range []*Handler{passing, refusing} {
+			if status, got := call(h, u, method, path, "", ""); status != want[i] {
+				t.Errorf("%s: %d %s, want %d", target, status, got, want[i])
 			}
 		}
 	}

@@ -31,7 +31,7 @@ type document struct {
 	version    string
 	operations int
 	router     router
-	folded     router // the same in lower case, see disguised
+	folded     router // the same by foldPath, see disguised
 
 	// Things in the document that are not checked, for a warning in the log.
 	unchecked []string

@@ -521,6 +521,7 @@ func TestProvision_NamesWhatIsWrongWithADocument(t *testing.T) {
 		{Handler{Schema: "a", OpenAPI: &OpenAPI{Document: "b"}}, `schema "a" and openapi "b" exclude each other`},
 		{Handler{OpenAPI: &OpenAPI{}}, "want a file or a URL"},
 		{Handler{OpenAPI: &OpenAPI{Document: file, OnUnknown: "ask"}}, `on_unknown: want refuse or pass, got "ask"`},
+		{Handler{OpenAPI: &OpenAPI{Document: file, OnAmbiguous: "404"}}, `on_ambiguous: want refuse or pass, got "404"`},
 		{Handler{OpenAPI: &OpenAPI{Document: file, Refresh: caddy.Duration(time.Minute)}}, "refresh and on_missing go with a URL only"},
 		{Handler{OpenAPI: &OpenAPI{Document: file, BasePath: "v1"}}, `base_path must begin with /, got "v1"`},
 		{Handler{OpenAPI: &OpenAPI{Document: "http://u:secret@h/x"}}, "without a password"},

@@ -47,9 +47,9 @@ func (c *documentCompiler) route(at node, path, method string, op *operation, ba
 		if item != nil && op != nil {
 			item.operations[method] = op
 		}
-		// The same for those who do not tell upper from lower case.
-		twin, err := c.out.folded.item(strings.ToLower(base), strings.ToLower(path))
-		if err == nil && twin != nil && op != nil && twin.operations[method] == nil {
+		// Of those that fold into one the first stands for all.
+		twin, err := c.out.folded.item("", foldPath(base, path))
+		if err == nil && op != nil && twin.operations[method] == nil {
 			twin.operations[method] = op
 		}
 	}
