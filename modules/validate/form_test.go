@@ -104,6 +104,7 @@ func TestMultipart_PartsByTheirEncoding(t *testing.T) {
 		want, sent, gone string
 	}{
 		"as described":      {h: plain, parts: good + formPartText(`name="about"`+"\r\nContent-Type: application/json; charset=utf-8", `{"title":"x"}`)},
+		"a file's name*":    {h: plain, parts: strings.Replace(good, `a.png"`, `a.png"; filename*=utf-8''a.png`, 1)},
 		"without a type":    {h: plain, parts: good + formPartText(`name="about"`, `{"title":"x"}`)},
 		"JSON of a file":    {h: plain, parts: good + formPartText(`name="about"; filename="a.json"`+"\r\nContent-Type: application/json", `{}`), want: "about.title: is required"},
 		"another type":      {h: plain, parts: formPartText(`name="photo"; filename="a.gif"`+"\r\nContent-Type: image/gif\r\nX-Rotation: 0", "gif"), want: "photo: must be of the type image/png or image/jpeg"},
@@ -146,6 +147,10 @@ func TestMultipart_ReadInOneWayOnly(t *testing.T) {
 		"lines by LF alone":                strings.ReplaceAll(good+end, "\r\n", "\n"),
 		"two dispositions":                 good + formPartText("name=\"x\"\r\nContent-Disposition: form-data; name=\"role\"", "admin") + end,
 		"two names":                        good + formPartText(`name="x"; name="role"`, "admin") + end,
+		"a name that some do not read":     good + formPartText(`name="role"; name*=utf-8''plan`, "pro") + end,
+		"a name in pieces":                 good + formPartText(`filename="x";NAME*0="pl"; name*1="an"`, "pro") + end,
+		"a name with a NUL":                good + formPartText("name=\"role\x00\"", "admin") + end,
+		"a name with a quote":              good + formPartText(`name="role\"x"`, "admin") + end,
 		"an encoding that some undo":       good + formPartText("name=\"x\"\r\nContent-Transfer-Encoding: base64", "YWRtaW4=") + end,
 		"a name that is no text":           good + formPartText("name=\"\xff\"", "x") + end,
 		"no name":                          good + formPartText("filename=x", "x") + end,

@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -79,20 +80,28 @@ func readMultipart(body []byte, boundary string) (parts []formPart, fault string
 		}
 		content, err := io.ReadAll(part)
 		name := part.FormName()
-		if err != nil || !plainHeader(part.Header) || name == "" || !utf8.ValidString(name) {
+		if err != nil || !plainHeader(part.Header) || name == "" || !utf8.ValidString(name) || strings.ContainsAny(name, "\"\\\x00") {
 			return nil, broken
 		}
 		parts = append(parts, formPart{name: name, file: part.FileName() != "", header: part.Header, content: content})
 	}
 }
 
+// extendedName is the parameter name* or name*0 (RFC 2231) of a disposition. Some
+// read it, and it wins over name; others do not know it.
+var extendedName = regexp.MustCompile(`(?i);[\s\v\p{Z}\x{85}]*name\*`)
+
 // plainHeader refuses headers of a part that readers understand differently:
-// given twice, or naming an encoding of old, which some undo (RFC 7578, 4.7).
+// given twice, with a name in two spellings, or naming an encoding of old, which
+// some undo (RFC 7578, 4.7).
 func plainHeader(h textproto.MIMEHeader) bool {
 	for _, name := range []string{"Content-Disposition", "Content-Type", "Content-Transfer-Encoding"} {
 		if len(h[name]) > 1 {
 			return false
 		}
+	}
+	if extendedName.MatchString(h.Get("Content-Disposition")) {
+		return false
 	}
 	encoding := strings.ToLower(h.Get("Content-Transfer-Encoding"))
 	return slices.Contains([]string{"", "7bit", "8bit", "binary"}, encoding)
