@@ -457,6 +457,39 @@ func TestRemote_LastGoodStays(t *testing.T) {
 	}
 }
 
+// A URL that stays away for days is asked no more often than refresh says.
+func TestRemote_PauseAfterFailures(t *testing.T) {
+	r := &remote{refresh: time.Minute}
+	for failures, want := range map[int]time.Duration{0: time.Minute, 1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute} {
+		if got := r.pause(failures); got != want {
+			t.Errorf("after %d failures %s, want %s", failures, got, want)
+		}
+	}
+	for failures := 7; failures < 10_000; failures++ {
+		if got := r.pause(failures); got != time.Minute {
+			t.Fatalf("after %d failures %s", failures, got)
+		}
+	}
+}
+
+// An operator who asks while the URL hangs gets an answer.
+func TestRemote_SnapshotWaitsForNoFetch(t *testing.T) {
+	asked, hang := make(chan struct{}, 100), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-hang
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { close(hang) })
+	r := newRemote(srv.URL, time.Minute, documentOptions{})
+	t.Cleanup(func() { _ = r.Destruct() })
+	<-asked
+	s := (&part{remote: r}).Snapshot().(map[string]any)
+	if s["loaded"] != false || s["error"] != nil {
+		t.Errorf("while the first fetch hangs: %v", s)
+	}
+}
+
 func TestRemote_OnMissingPass(t *testing.T) {
 	srv, _ := documentServer(t)
 	ctx, cancel := caddy.NewContext(testContext(t))
@@ -488,6 +521,7 @@ func TestRemote_SurvivesReloads(t *testing.T) {
 		return h
 	}
 	first := load()
+	<-first.source.remote.first // a request waits a second for it, a busy machine may take longer
 	if status, got := call(first, &upstream{}, "GET", "/a?n=6", "", ""); status != 400 {
 		t.Fatalf("%d %s", status, got)
 	}

@@ -116,10 +116,12 @@ type remote struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 
-	mu           sync.Mutex // held while fetching, and guards what follows
+	fetching     sync.Mutex // held while fetching, and guards the next two
 	etag         string
 	lastModified string
-	state        remoteState
+
+	mu    sync.Mutex // guards state
+	state remoteState
 }
 
 // remoteState is what an operator sees of a remote.
@@ -168,25 +170,30 @@ func (r *remote) Destruct() error {
 
 func (r *remote) run(ctx context.Context) {
 	defer close(r.done)
-	wait := retryMin
+	failures := 0
 	for n := 0; ; n++ {
-		err := r.fetch(ctx)
+		failures++
+		if err := r.fetch(ctx); err == nil {
+			failures = 0
+		}
 		if n == 0 {
 			close(r.first)
 		}
-		next := r.refresh
-		if err != nil {
-			next = min(wait, r.refresh)
-			wait *= 2
-		} else {
-			wait = retryMin
-		}
 		select {
-		case <-time.After(next):
+		case <-time.After(r.pause(failures)):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// pause is how long to wait before asking again after so many failures in a row.
+func (r *remote) pause(failures int) time.Duration {
+	const doublings = 16 // more would overflow in the end
+	if failures == 0 {
+		return r.refresh
+	}
+	return min(retryMin<<min(failures-1, doublings), r.refresh)
 }
 
 // document returns the document in use; nil if there has never been one.
@@ -206,12 +213,14 @@ func (r *remote) document(ctx context.Context) *document {
 
 // fetch asks for the document once. A bad one changes nothing.
 func (r *remote) fetch(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
 	fresh, err := r.download(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case err != nil:
 		refreshes.WithLabelValues("failed").Inc()
