@@ -17,9 +17,10 @@ const tooCostly = "is nested in a way that takes too long to check"
 
 // visits counts how often schemas would be applied to a value and what is in it,
 // without applying any: it takes a step for each pair of a schema and a value,
-// however often the pair comes up. It counts no further than maxVisits.
+// however often the pair comes up. It counts no further than most.
 type visits struct {
 	known map[visit]int
+	most  int
 }
 
 // visit is a schema and the object or array that it is applied to; 0 for others.
@@ -30,7 +31,7 @@ type visit struct {
 
 // tooManyVisits tells whether checking a value takes more than is allowed.
 func tooManyVisits(s *jsonschema.Schema, v any) bool {
-	count := visits{known: map[visit]int{}}
+	count := visits{known: map[visit]int{}, most: maxVisits}
 	return count.of(s, v) >= maxVisits
 }
 
@@ -46,18 +47,24 @@ func (c *visits) of(s *jsonschema.Schema, v any) int {
 	if n, ok := c.known[at]; ok {
 		return n
 	}
+	if len(c.known) == c.most { // so many pairs are at least as many visits
+		return c.most
+	}
 	c.known[at] = 0 // a reference that goes round in a circle
 	n := 1
 	for _, part := range inPlaceSchemas(s) {
-		n = min(maxVisits, n+c.of(part, v))
+		n = min(c.most, n+c.of(part, v))
 	}
 	switch v := v.(type) {
 	case map[string]any:
 		n = c.members(n, s, v)
 	case []any:
 		for i, item := range v {
+			if n == c.most {
+				break
+			}
 			for _, part := range itemSchemas(s, i) {
-				n = min(maxVisits, n+c.of(part, item))
+				n = min(c.most, n+c.of(part, item))
 			}
 		}
 	}
@@ -67,14 +74,17 @@ func (c *visits) of(s *jsonschema.Schema, v any) int {
 
 func (c *visits) members(n int, s *jsonschema.Schema, obj map[string]any) int {
 	for name, member := range obj {
+		if n == c.most {
+			break
+		}
 		n += c.of(s.Properties[name], member) + c.of(s.PropertyNames, nil) + c.of(s.UnevaluatedProperties, member)
 		for _, p := range s.PatternProperties { // as if all did match
-			n = min(maxVisits, n+c.of(p, member))
+			n = min(c.most, n+c.of(p, member))
 		}
 		if rest, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
 			n += c.of(rest, member)
 		}
-		n = min(maxVisits, n)
+		n = min(c.most, n)
 	}
 	return n
 }

@@ -44,6 +44,20 @@ func TestCheck_WhatDoublesWithEachLevelIsBounded(t *testing.T) {
 	}
 }
 
+// Counting takes no more memory than what it counts would be allowed to take.
+func TestCheck_CountingIsBounded(t *testing.T) {
+	alternative := `{"type":"array","items":{"$ref":"#"},"maxItems":%d}`
+	s := mustSchema(t, numbered(`{"anyOf":[{"type":"integer"},`, alternative, `]}`, 200))
+	doc, err := parse([]byte(repeated("[", "[1]", "]", 1000)), Limits{}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := visits{known: map[visit]int{}, most: 10_000} // of some 200000
+	if n := count.of(s, doc); n != count.most || len(count.known) > count.most {
+		t.Errorf("%d visits, %d of them known; want %d", n, len(count.known), count.most)
+	}
+}
+
 // Recursion by one way costs what the body is long: trees and lists pass.
 func TestCheck_DeepTreesPass(t *testing.T) {
 	v := newBodyValidator(mustSchema(t, `{"$ref":"#/$defs/t","$defs":{"t":{"type":"object","properties":{"next":{"$ref":"#/$defs/t"},"all":{"type":"array","items":{"$ref":"#/$defs/t"}}}}}}`),
