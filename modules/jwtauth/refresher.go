@@ -234,7 +234,15 @@ func (r *refresher) backoff() time.Duration {
 	if r.set.current.Load() == nil {
 		base, limit = min(firstBackoff, r.cadence.minRefresh), maxFirstBackoff
 	}
-	return min(base<<min(r.failed-1, 20), limit)
+	return doubled(base, r.failed-1, limit)
+}
+
+// doubled is d doubled so many times, at most limit. It does not overflow.
+func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
+	for ; times > 0 && d < limit; times-- {
+		d = min(d, limit-d) + d
+	}
+	return min(d, limit)
 }
 
 // jitter adds up to a tenth, so that a fleet does not fetch in step.
