@@ -71,7 +71,11 @@ func (c *Config) check() error {
 	case c.ReplicaURL != "" && c.URL == "":
 		return errors.New("a replica needs a PostgreSQL database URL")
 	case c.URL != "" && scheme(c.URL) != "postgres" && scheme(c.URL) != "postgresql":
-		return fmt.Errorf("scheme %q is not postgres", scheme(c.URL))
+		if given, _, ok := strings.Cut(c.URL, "://"); ok && !strings.ContainsAny(given, " =") {
+			return fmt.Errorf("scheme %q is not postgres", given)
+		}
+		// Words such as "host=db password=…" are not shown.
+		return errors.New("want postgres://user:password@host:5432/name")
 	}
 	return nil
 }

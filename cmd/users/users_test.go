@@ -60,6 +60,7 @@ func TestMistakes_OneLineAndANonZeroExit(t *testing.T) {
 		"registration":         {none, []string{"serve", "--registration", "closed"}, `"closed"`},
 		"external API":         {none, []string{"serve", "--external-api", "ftp://x"}, `"ftp://x"`},
 		"proxies":              {none, []string{"serve", "--trusted-proxies", "10.0.0.1"}, `"10.0.0.1"`},
+		"words for a database": {env("DATABASE_URL", "host=db password=hunter2"), []string{"migrate"}, "DATABASE_URL"},
 		"duration variable":    {env("DATABASE_QUERY_TIMEOUT", "soon"), []string{"migrate"}, `DATABASE_QUERY_TIMEOUT: "soon"`},
 		"number variable":      {env("DATABASE_MAX_CONNECTIONS", "many"), []string{"migrate"}, `DATABASE_MAX_CONNECTIONS: "many"`},
 		"toggle variable":      {env("USERS_INSECURE_TEST_ARGON2", "perhaps"), []string{"serve"}, `"perhaps"`},
