@@ -22,6 +22,7 @@ const secretsConfig = `
 			request>uri query {
 				replace access_token REDACTED
 			}
+			request>headers>Referer delete
 		}
 	}
 	fairway {
@@ -35,7 +36,13 @@ const secretsConfig = `
 			request>uri query {
 				replace access_token REDACTED
 			}
+			request>headers>Referer delete
 		}
+	}
+	health /health {
+		http partner {env.SECRET_HEALTH_URL}
+		redis
+		details private_ranges
 	}
 	route {
 		metrics /metrics
@@ -75,14 +82,15 @@ const secretsConfig = `
 // answer of the admin API and in no metric.
 func TestSecrets_AreShownNowhere(t *testing.T) {
 	const key, redisPassword, body = "key-that-nobody-may-see-0123456789abcdef", "redis-password-9f3b", "body-that-nobody-may-see"
-	const queryToken, cookie = "query-token-4c1d", "cookie-value-77aa"
+	const queryToken, cookie, urlPassword = "query-token-4c1d", "cookie-value-77aa", "url-password-b51e"
 	redis, o := redistest.Start(t), startOrigin(t)
 	if err := redis.Client().ConfigSet(t.Context(), "requirepass", redisPassword).Err(); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("ORIGIN", o.addr)
 	g := startGateway(t, secretsConfig,
-		"SECRET_KEY="+key, "SECRET_REDIS_URL=redis://:"+redisPassword+"@"+redis.Addr())
+		"SECRET_KEY="+key, "SECRET_REDIS_URL=redis://:"+redisPassword+"@"+redis.Addr(),
+		"SECRET_HEALTH_URL=http://partner:"+urlPassword+"@"+startDeadEnd(t, "").addr+"/health?key="+urlPassword)
 
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"iss": "https://secrets.example", "sub": "ada", "exp": time.Now().Add(time.Hour).Unix(),
@@ -96,7 +104,8 @@ func TestSecrets_AreShownNowhere(t *testing.T) {
 	get(g.url+"/cached/a").as(token).send(t).want(t, http.StatusOK)
 	post(g.url+"/plain", fmt.Sprintf(`{"password":%q}`, body)).as(token).send(t).want(t, http.StatusOK)
 	get(g.url+"/cached/a").as(forged).send(t).want(t, http.StatusUnauthorized)
-	r := get(g.url+"/cached/d?access_token="+queryToken).as(token).with("Cookie", "session="+cookie)
+	r := get(g.url+"/cached/d?access_token="+queryToken).as(token).with("Cookie", "session="+cookie).
+		with("Referer", g.url+"/page?access_token="+queryToken)
 	r.send(t).want(t, http.StatusOK)
 	refusals := get(g.url+"/cached/e").as(forged).with("Cookie", "session="+cookie).send(t).body +
 		get(g.url+"/cached/e").with("Authorization", "Basic "+cookie).send(t).body
@@ -104,7 +113,9 @@ func TestSecrets_AreShownNowhere(t *testing.T) {
 	get(g.url+"/cached/b").as(token).send(t).want(t, http.StatusOK)
 	get(g.url+"/cached/c").as(token).send(t).want(t, http.StatusOK)
 
+	health := get(g.url+"/health").send(t).want(t, http.StatusServiceUnavailable).body
 	shown := map[string]string{
+		"/health":   health,
 		"/config/":  g.config(),
 		"/fairway/": get(g.admin+"/fairway/").send(t).want(t, http.StatusOK).body,
 		"refusals":  refusals,
@@ -120,7 +131,8 @@ func TestSecrets_AreShownNowhere(t *testing.T) {
 	for where, text := range shown {
 		for what, secret := range map[string]string{
 			"the signing key": key, "the Redis password": redisPassword, "a request body": body,
-			"a token in a query": queryToken, "a cookie": cookie,
+			"a password in a URL": urlPassword,
+			"a token in a query":  queryToken, "a cookie": cookie,
 			"a token": signature, "a forged token": strings.Repeat("B", len(signature)-1),
 		} {
 			if strings.Contains(text, secret) {
