@@ -143,6 +143,12 @@ func TestCompression_InsideTheCache(t *testing.T) {
 				t.Errorf("%s: Vary %q, want Accept-Encoding once", encoding, vary)
 			}
 		}
+		head := page
+		head.method = http.MethodHead
+		a := head.send(t).want(t, http.StatusOK)
+		if a.header.Get("Content-Encoding") != encoding || a.header.Get("ETag") != `"v1-`+encoding+`"` || a.body != "" {
+			t.Errorf("HEAD differs from GET for %s: %s, %v", encoding, a, a.header)
+		}
 		page.with("If-None-Match", `"v1-`+encoding+`"`).send(t).want(t, http.StatusNotModified)
 		if n := asked.Load() - before; n > 1 {
 			t.Errorf("%s: the upstream was asked %d times, want once", encoding, n)

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -145,5 +147,84 @@ func TestAccessLog_SamplesSuccesses(t *testing.T) {
 	log := g.Log()
 	if strings.Contains(log, `"uri":"/good"`) || !strings.Contains(log, `"uri":"/bad"`) || !strings.Contains(log, `"uri":"/lost"`) {
 		t.Errorf("want the two failures only:\n%s", g.LogTail(30))
+	}
+}
+
+// What clients write cannot end a log line, begin another, or add a field: each
+// request has its one line, which is JSON, whatever is in its path and headers.
+func TestAccessLog_ClientsCannotForgeLines(t *testing.T) {
+	g := startGateway(t, `
+{
+	admin {$FAIRWAY_ADMIN}
+}
+{$FAIRWAY_LISTEN} {
+	log
+	log_append user_agent {header.User-Agent}
+	log_append path {path}
+	request_id
+	respond ok
+}
+`)
+	const forged = `","status":200,"request_id":"forged"}`
+	addr := strings.TrimPrefix(g.url, "http://")
+	send := func(path, name, value string) int {
+		t.Helper()
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\nConnection: close\r\n\r\n", path, addr, name, value)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%q %s %.100q: %v", path, name, value, err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	logged := 0
+	for _, value := range []string{
+		forged, "a\tb\\n" + forged, "\xff\xfe\x80", "\u2028{\"level\":\"info\"}\u0085", "{env.HOME}{http.request.host}", strings.Repeat("\"", 10_000),
+	} {
+		for _, name := range []string{"User-Agent", "Referer", "X-Forwarded-For", "X-Request-ID"} {
+			if status := send("/x?%0d%0a"+"%22%7d&%00", name, value); status != http.StatusOK {
+				t.Errorf("%s %.100q: status %d", name, value, status)
+			}
+			logged++
+		}
+	}
+	for _, path := range []string{"/%0d%0a" + `{%22level%22:%22info%22}`, "/%00%1b[31m%08", "/%ff%fe", "/%e2%80%a8"} {
+		if status := send(path, "Accept", "*/*"); status != http.StatusOK {
+			t.Errorf("%q: status %d", path, status)
+		}
+		logged++
+	}
+	// Control bytes in a header are refused before anything is logged.
+	for _, value := range []string{"a\x00b", "a\x1b[31mb", "a\rb", "a\x7fb"} {
+		if status := send("/refused", "User-Agent", value); status != http.StatusBadRequest {
+			t.Errorf("User-Agent %q: status %d, want 400", value, status)
+		}
+	}
+	if err := g.Stop(stopGrace); err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(g.Log()) {
+		if !strings.Contains(line, `"handled request"`) {
+			continue
+		}
+		logged--
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("%v in %.300s", err, line)
+		}
+		if id, _ := entry["request_id"].(string); len(id) != 36 || strings.Count(line, `"request_id":"`) != 1 {
+			t.Errorf("not one request id in %.300s", line)
+		}
+	}
+	if !strings.Contains(g.Log(), `"user_agent":"{env.HOME}{http.request.host}"`) {
+		t.Error("a placeholder in a header is replaced in the log")
+	}
+	if logged != 0 {
+		t.Errorf("%d lines are missing or too many", logged)
 	}
 }
