@@ -21,7 +21,7 @@ const drainConfig = `
 {
 	admin {$FAIRWAY_ADMIN}
 	default_bind keep/{$FAIRWAY_BIND}
-	shutdown_delay 2s
+	shutdown_delay 4s
 	grace_period 30s
 }
 {$FAIRWAY_LISTEN} {
@@ -96,7 +96,7 @@ func (b *backend) serving() bool {
 }
 
 func (b *backend) poll(ctx context.Context) {
-	probe := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	probe := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for ctx.Err() == nil {
 		status := 0
 		if resp, err := probe.Get(b.url + "/health"); err == nil {
