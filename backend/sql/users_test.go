@@ -191,8 +191,6 @@ func TestUpdateUser_Refusals(t *testing.T) {
 	})
 }
 
-// Many change one user at once. Every change is kept, and of those that insist
-// on one version exactly one wins.
 // However many change one user at once, everybody's change is made.
 func TestUpdateUser_NobodyIsTurnedAway(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *DB, _ *clock) {
@@ -232,6 +230,8 @@ func TestDeleteUser_NotAVersionThatNobodySaw(t *testing.T) {
 	})
 }
 
+// Many change one user at once. Every change is kept, and of those that insist
+// on one version exactly one wins.
 func TestUpdateUser_ManyAtOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *DB, _ *clock) {
 		u := createUser(t, db, "ada@example.com")
