@@ -143,6 +143,7 @@ func (r *refresher) fetch(ctx context.Context) {
 	switch {
 	case err != nil:
 	case document.unchanged:
+		r.succeed()
 		r.set.until.Store(int64(r.staleAfter()))
 		problems = r.problems // only this goroutine writes it
 	default:
@@ -171,11 +172,20 @@ func (r *refresher) install(body []byte) (problems []error, err error) {
 	if old := r.set.current.Load(); len(keys) == 0 && old != nil && len(old.keys) > 0 {
 		return problems, errNoKeys
 	}
+	r.succeed()
 	if r.set.replace(keys, r.staleAfter()) {
 		r.logger.Info("key set changed", zap.String("source", r.source.String()),
 			zap.Int("keys", len(keys)), zap.Errors("skipped", problems))
 	}
 	return problems, nil
+}
+
+// succeed notes the time of a success, before its keys are there to be used: a
+// reload at that moment that takes them over must know how old they are.
+func (r *refresher) succeed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.success = time.Now()
 }
 
 func (r *refresher) staleAfter() instant {
@@ -193,7 +203,7 @@ func (r *refresher) end(lifetime time.Duration, problems []error, err error) {
 	recovered := err == nil && r.err != nil
 	r.err, r.problems = err, problems
 	if err == nil {
-		r.success, r.failed = now, 0
+		r.failed = 0
 		r.next = now.Add(jitter(r.interval(lifetime)))
 		r.metrics.success.Inc()
 	} else {

@@ -349,6 +349,28 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
+// A reload between the moment in which keys can be used and the end of their
+// fetch takes them over with their age.
+func TestRefresher_KeysAreTakenOverWithTheirAge(t *testing.T) {
+	allowed, err := newAllowlist([]string{"ES256"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newSet := func() *keySet {
+		s := &keySet{refresher: &refresher{source: &fakeSource{}, allowed: allowed, cadence: testCadence, logger: zap.NewNop()}}
+		s.refresher.set = s
+		return s
+	}
+	old, next := newSet(), newSet()
+	if _, err := old.refresher.install(publicKeySet()); err != nil {
+		t.Fatal(err)
+	}
+	next.inherit(old)
+	if until := instant(next.until.Load()); until <= instantOf(time.Now()) {
+		t.Error("keys that were just fetched are taken over as too old")
+	}
+}
+
 func TestDoubled(t *testing.T) {
 	for _, tc := range []struct {
 		d     time.Duration
