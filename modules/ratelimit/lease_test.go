@@ -2,7 +2,10 @@ package ratelimit
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -173,4 +176,38 @@ func TestLimiter_LateReplies(t *testing.T) {
 			t.Errorf("late %s: admitted = %t, want %t", tc.name, d.ok, tc.admit)
 		}
 	}
+}
+
+// crawlingBackend takes 2 ms for a call whose reply is always too late.
+type crawlingBackend struct{ calls atomic.Int32 }
+
+func (b *crawlingBackend) charge(_ context.Context, c *call) (*reply, error) {
+	b.calls.Add(1)
+	time.Sleep(2 * time.Millisecond)
+	return &reply{granted: c.want}, nil
+}
+
+// Requests that wait for each other's replies, all of which are late, give up
+// together and not one after the other.
+func TestLimiter_LateRepliesForMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, backend := time.Now(), new(crawlingBackend)
+		l := localLimiter()
+		l.mono = func() int64 { return time.Since(start).Microseconds() }
+		l.clock = func() instant { return instant{mono: l.mono(), wall: l.mono()} }
+		l.backend, l.timeout, l.outage = backend, 10*time.Millisecond, outageDeny
+		set := testSet(t, defaultSlots, false, "500/1s")
+		var requests sync.WaitGroup
+		for range 100 {
+			requests.Go(func() {
+				if l.decided(testAsk(set, "k", 1)).ok {
+					t.Error("admitted by a reply that came too late")
+				}
+			})
+		}
+		requests.Wait()
+		if took := time.Since(start); took > 50*time.Millisecond {
+			t.Errorf("the last request was decided after %s and %d calls, want at most 50 ms", took, backend.calls.Load())
+		}
+	})
 }

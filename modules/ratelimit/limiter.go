@@ -47,9 +47,9 @@ type limiter struct {
 	mono    func() int64 // clock().mono alone, at half the price
 }
 
-// maxLate is how often a reply may come too late, if that goes on for longer than
-// the timeout, before Redis counts as failed: a machine that is busy for a moment
-// is no outage.
+// maxLate is how often a request may see a reply come too late to be spent, its
+// own or that which it waited for, if that goes on for longer than the timeout,
+// before Redis counts as failed: a machine that is busy for a moment is no outage.
 const maxLate = 3
 
 // take decides about one request and charges it if it is admitted. The decision
@@ -68,6 +68,12 @@ func (l *limiter) take(ctx context.Context, a *ask, d *decision) {
 // takeShared decides by what all nodes count.
 func (l *limiter) takeShared(ctx context.Context, a *ask) decision {
 	ph, lateReplies, patience := arrived, 0, int64(0)
+	tooLate := func() bool {
+		if lateReplies++; lateReplies == 1 {
+			patience = l.mono() + l.timeout.Microseconds()
+		}
+		return lateReplies >= maxLate && l.mono() >= patience
+	}
 	for {
 		s := l.accounts.begin(a, l.sizing(), l.ban, l.clock(), ph)
 		switch {
@@ -76,15 +82,12 @@ func (l *limiter) takeShared(ctx context.Context, a *ask) decision {
 			if known {
 				return d
 			}
-			if lateReplies++; lateReplies == 1 {
-				patience = l.mono() + l.timeout.Microseconds()
-			}
-			if err != nil || lateReplies >= maxLate && l.mono() >= patience {
+			if err != nil || tooLate() {
 				return l.takeAlone(a)
 			}
 			ph = late
 		case s.wait != nil:
-			if !l.await(s.wait) {
+			if ph == waited && tooLate() || !l.await(s.wait) {
 				l.accounts.leave(a)
 				return l.takeAlone(a)
 			}
