@@ -197,13 +197,22 @@ func (c *call) repeatable() bool { return !hasBody(c.req) || c.body != nil }
 // is asked again has asked for.
 func (c *call) backoff(r result, elsewhere bool) (time.Duration, bool) {
 	rules := c.t.retry
-	ceiling := min(rules.ceiling, rules.backoff<<c.paid)
-	wait := rand.N(ceiling + 1)
+	wait := fullJitter(rules.backoff, rules.ceiling, c.paid)
 	if r.res == nil || elsewhere {
 		return wait, true
 	}
 	asked := askedToWait(r.res.Header.Get("Retry-After"), time.Now())
 	return max(wait, asked), asked <= rules.ceiling
+}
+
+// fullJitter is a random time up to a ceiling that doubles with every retry
+// before, and ends at limit. It does not overflow.
+func fullJitter(first, limit time.Duration, before int) time.Duration {
+	ceiling := min(first, limit)
+	for ; before > 0 && ceiling < limit; before-- {
+		ceiling += min(ceiling, limit-ceiling)
+	}
+	return time.Duration(rand.Uint64N(uint64(ceiling) + 1))
 }
 
 // askedToWait reads Retry-After. RFC 9110, 10.2.3: seconds or a date. Seconds

@@ -59,7 +59,8 @@ func (e *refusedError) As(target any) bool {
 }
 
 // timeoutError says that an upstream did not answer in time. reverse_proxy
-// answers 504 because it is a net.Error.
+// answers 504 to that of a try because it is a net.Error; after that of the
+// whole request it stops, and the handler answers.
 type timeoutError struct {
 	upstream string
 	after    time.Duration
@@ -73,6 +74,10 @@ func (e *timeoutError) Error() string {
 	}
 	return fmt.Sprintf("upstream %q did not answer within the %s timeout (%s)", e.upstream, which, e.after.Round(time.Millisecond))
 }
+
+// Is lets reverse_proxy take the total timeout for a client that left: it tries
+// no more, and counts no failure.
+func (e *timeoutError) Is(target error) bool { return e.total && target == context.Canceled }
 
 // Timeout implements net.Error.
 func (*timeoutError) Timeout() bool { return true }

@@ -63,6 +63,40 @@ func TestHandler_TotalTimeoutAnswers504(t *testing.T) {
 	}
 }
 
+// reverse_proxy's own retries end with the total timeout too: nobody would wait
+// for their answers.
+func TestHandler_TotalTimeoutEndsReverseProxysRetries(t *testing.T) {
+	for name, transport := range map[string]string{"resilient": "transport resilient", "http": ""} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				hang(w, r)
+			})
+			p := startProxy(t, fmt.Sprintf(`resilience {
+				timeout 300ms
+			}
+			reverse_proxy %s {
+				lb_try_duration 1h
+				lb_retries 5
+				lb_try_interval 1ms
+				fail_duration 1h
+				%s
+			}`, o.addr, transport))
+			if a := p.get("/"); a.status != 504 {
+				t.Errorf("a hanging upstream: %d, want 504", a.status)
+			}
+			if n := asked.Load(); n != 1 {
+				t.Errorf("the upstream was asked %d times, want once", n)
+			}
+			// the upstream is not taken out by what was our own decision
+			if a := p.get("/"); a.status != 504 {
+				t.Errorf("the next request: %d, want 504 of an upstream that is still there", a.status)
+			}
+		})
+	}
+}
+
 // reverse_proxy takes a request that is cancelled while it dials for one whose
 // client went away, and answers 499 itself.
 func TestHandler_TotalTimeoutWhileDialing(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"runtime"
@@ -453,6 +454,33 @@ func TestAskedToWait(t *testing.T) {
 	} {
 		if got := askedToWait(value, now); got != want {
 			t.Errorf("Retry-After %q: %s, want %s", value, got, want)
+		}
+	}
+}
+
+// The wait before a retry is anything up to its ceiling, which doubles and ends.
+func TestFullJitter(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tc := range []struct {
+		first, limit time.Duration
+		before       int
+		ceiling      time.Duration
+	}{
+		{10 * ms, 80 * ms, 0, 10 * ms},
+		{10 * ms, 80 * ms, 2, 40 * ms},
+		{10 * ms, 80 * ms, 3, 80 * ms},
+		{10 * ms, 80 * ms, 1 << 40, 80 * ms},
+		{50 * ms, 20 * ms, 0, 20 * ms},
+		{1000000 * time.Hour, math.MaxInt64, 9, math.MaxInt64},
+		{0, 0, 3, 0},
+	} {
+		least, most := tc.ceiling, time.Duration(0)
+		for range 2000 {
+			wait := fullJitter(tc.first, tc.limit, tc.before)
+			least, most = min(least, wait), max(most, wait)
+		}
+		if least < 0 || most > tc.ceiling || least > tc.ceiling/10 || most < tc.ceiling-tc.ceiling/10 {
+			t.Errorf("%s, at most %s, after %d: from %s to %s, want all up to %s", tc.first, tc.limit, tc.before, least, most, tc.ceiling)
 		}
 	}
 }

@@ -117,11 +117,15 @@ func (s *scope) Done() <-chan struct{} {
 	return s.done
 }
 
-// Err implements context.Context.
+// Err implements context.Context. A total timeout ends a request as a client
+// that leaves does: reverse_proxy tries again and counts a failure of the
+// upstream after anything but context.Canceled.
 func (s *scope) Err() error {
 	switch why := s.why(); {
 	case why == nil:
 		return nil
+	case errors.Is(why, errTotalTimeout):
+		return context.Canceled
 	case errors.Is(why, context.DeadlineExceeded):
 		return context.DeadlineExceeded
 	}

@@ -182,7 +182,7 @@ func TestWatch_EndsNobodyElse(t *testing.T) {
 // stands behind it tells a timeout from a client that went away.
 func TestScope_ErrTellsATimeoutFromACancellation(t *testing.T) {
 	for cause, want := range map[error]error{
-		errTotalTimeout:          context.DeadlineExceeded,
+		errTotalTimeout:          context.Canceled, // for reverse_proxy
 		errTryTimeout:            context.DeadlineExceeded,
 		errIdle:                  context.DeadlineExceeded,
 		context.DeadlineExceeded: context.DeadlineExceeded,

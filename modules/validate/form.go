@@ -197,7 +197,7 @@ func (f *formValidator) object(values map[string][]field, query url.Values, raw 
 }
 
 func (f *formValidator) value(fld *formField, values []field) (any, string) {
-	if fld != nil && fld.reader.kinds.array && !(fld.json && fld.reader.items == nil) {
+	if fld != nil && fld.reader.kinds.array && (!fld.json || fld.reader.items != nil) {
 		items := make([]any, len(values))
 		for i, v := range values {
 			item, fault := f.one(fld.reader.items, fld.json, v)
