@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
 // cadence says when a key set is fetched. All fields are positive but maxStale.
@@ -244,15 +246,7 @@ func (r *refresher) backoff() time.Duration {
 	if r.set.current.Load() == nil {
 		base, limit = min(firstBackoff, r.cadence.minRefresh), maxFirstBackoff
 	}
-	return doubled(base, r.failed-1, limit)
-}
-
-// doubled is d doubled so many times, at most limit. It does not overflow.
-func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
-	for ; times > 0 && d < limit; times-- {
-		d = min(d, limit-d) + d
-	}
-	return min(d, limit)
+	return gateway.Doubled(base, r.failed-1, limit)
 }
 
 // jitter adds up to a tenth, so that a fleet does not fetch in step.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -180,12 +181,7 @@ func BenchmarkFigure_LocalDecision(b *testing.B) {
 }
 
 func leastAndMedian(v []float64) (least, median float64) {
-	s := append([]float64(nil), v...)
-	for i := range s {
-		for j := i; j > 0 && s[j] < s[j-1]; j-- {
-			s[j], s[j-1] = s[j-1], s[j]
-		}
-	}
+	s := slices.Sorted(slices.Values(v))
 	return s[0], s[len(s)/2]
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/fairway-gateway/fairway/modules/gateway"
 )
 
 // kind says how a try ended.
@@ -206,12 +208,9 @@ func (c *call) backoff(r result, elsewhere bool) (time.Duration, bool) {
 }
 
 // fullJitter is a random time up to a ceiling that doubles with every retry
-// before, and ends at limit. It does not overflow.
+// before, and ends at limit.
 func fullJitter(first, limit time.Duration, before int) time.Duration {
-	ceiling := min(first, limit)
-	for ; before > 0 && ceiling < limit; before-- {
-		ceiling += min(ceiling, limit-ceiling)
-	}
+	ceiling := gateway.Doubled(first, before, limit)
 	return time.Duration(rand.Uint64N(uint64(ceiling) + 1))
 }
 
