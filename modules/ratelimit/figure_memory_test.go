@@ -24,6 +24,15 @@ func (l *limiter) decided(a *ask) (d decision) {
 	return d
 }
 
+// asked makes a decider of a limiter, as the handler asks one.
+func asked(l *limiter) decider {
+	return func(a *ask) bool {
+		var d decision
+		l.take(context.Background(), a, &d)
+		return d.ok
+	}
+}
+
 // localLimiter is what a zone without Redis has.
 func localLimiter() *limiter {
 	return &limiter{state: newState(defaultSlots, false), clock: timeNow, mono: monoNow}
@@ -76,14 +85,15 @@ func measureDecisions(tb testing.TB, n, each int, take decider) decisionCost {
 	}
 	visit := func(texts []string) {
 		a := testAsk(set, "", 1)
-		for i := range each / goroutines {
-			a.text = texts[i%n]
+		for _, a.text = range texts {
 			a.key = KeyOf(a.text)
 			if !take(a) {
 				tb.Errorf("%s is refused far below the limit", a.text)
 			}
 		}
 	}
+	rounds := max(each/goroutines/n, 1)
+	decisions := float64(rounds * goroutines * n)
 	var orders [goroutines][]string
 	for g := range orders {
 		orders[g] = shuffledTexts(n)
@@ -92,12 +102,16 @@ func measureDecisions(tb testing.TB, n, each int, take decider) decisionCost {
 	allocs, cpu := mallocs(), process.SelfCPU()
 	var wg sync.WaitGroup
 	for g := range goroutines {
-		wg.Go(func() { visit(orders[g]) })
+		wg.Go(func() {
+			for range rounds {
+				visit(orders[g])
+			}
+		})
 	}
 	wg.Wait()
 	return decisionCost{
-		cpu:    float64(process.SelfCPU()-cpu) / float64(each),
-		allocs: float64(mallocs()-allocs) / float64(each),
+		cpu:    float64(process.SelfCPU()-cpu) / decisions,
+		allocs: float64(mallocs()-allocs) / decisions,
 	}
 }
 
@@ -127,7 +141,7 @@ func leasedLimiter(tb testing.TB, n int) decider {
 	for i := range n {
 		l.decided(testAsk(set, fmt.Sprintf("client%07d", i), 1))
 	}
-	return func(a *ask) bool { return l.decided(a).ok }
+	return asked(l)
 }
 
 // generous grants leases that last.
@@ -152,12 +166,11 @@ func BenchmarkFigure_LocalDecision(b *testing.B) {
 		if n > 100_000 {
 			target = "≤ 400"
 		}
-		local := localLimiter()
 		contenders := []struct {
 			name, target string
 			take         decider
 		}{
-			{"in memory", target, func(a *ask) bool { return local.decided(a).ok }},
+			{"in memory", target, asked(localLimiter())},
 			{"for comparison: a map and a lock", "-", mapLimiter()},
 		}
 		if n <= 100_000 { // so many keys are not busy at once

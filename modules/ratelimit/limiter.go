@@ -131,6 +131,7 @@ func (l *limiter) sizing() leasing {
 
 // takeLocal decides by this process alone.
 func (l *limiter) takeLocal(a *ask, d *decision) {
+	l.memory.prefetch(a) // while the clock is read
 	now := l.mono()
 	if left := l.bans.left(a.key, now); left > 0 {
 		d.banned, d.wait, d.reset = true, left, left

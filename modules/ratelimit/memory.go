@@ -67,6 +67,14 @@ type decision struct {
 	issue *issue // in Redis
 }
 
+// prefetch is for who will call decide soon: what comes between costs nothing.
+func (m *memory) prefetch(a *ask) {
+	w := m.table.seizable[a.key.shard()].Load()
+	for i := range a.set.policies {
+		w.prefetch(a.key.under(&a.set.policies[i]).id())
+	}
+}
+
 // take admits and charges, or refuses and charges nothing.
 func (m *memory) take(a *ask, now int64) (d decision) {
 	m.decide(a, now, &d)
