@@ -439,6 +439,7 @@ func TestHandler_RefusesConfigs(t *testing.T) {
 		{"issuer x {\njwks_file " + file("html", "<html>") + "\nalgorithms RS256" + rest, "not a JSON object"},
 		{"issuer x {\njwks_file " + file("empty", `{"keys":[]}`) + "\nalgorithms RS256" + rest, "no usable key"},
 		{"issuer x {\njwks_url http://idp.example/jwks\nalgorithms RS256" + rest, `jwks_url: "http://idp.example/jwks" must be https`},
+		{"issuer x {\njwks_url http://idp.example/jwks?key=secret\nalgorithms RS256" + rest, `jwks_url: "http://idp.example/jwks" must be https`},
 		{"issuer x {\njwks_url http://127.0.0.1.evil.example/jwks\nalgorithms RS256" + rest, "must be https"},
 		{"issuer x {\njwks_url idp.example/jwks\nalgorithms RS256" + rest, "not an absolute URL"},
 		{"issuer x {\njwks_url https://u:p@idp.example/jwks\nalgorithms RS256" + rest, "user information"},

@@ -126,25 +126,27 @@ func discoveryURL(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
-// checkURL accepts https, and http to this machine.
+// checkURL accepts https, and http to this machine. Its errors, which end in logs,
+// name the URL without what may be secret in it.
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil {
 		return fmt.Errorf("%q is not a URL", s)
 	}
+	shown := withoutQuery(s)
 	switch {
 	case u.Host == "" || u.Opaque != "":
-		return fmt.Errorf("%q is not an absolute URL", s)
+		return fmt.Errorf("%q is not an absolute URL", shown)
 	case u.User != nil:
-		return fmt.Errorf("%q has user information, which is not supported", u.Redacted())
+		return fmt.Errorf("%q has user information, which is not supported", shown)
 	case u.Fragment != "":
-		return fmt.Errorf("%q has a fragment", s)
+		return fmt.Errorf("%q has a fragment", shown)
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	default:
-		return fmt.Errorf("%q must be https (http only to loopback)", s)
+		return fmt.Errorf("%q must be https (http only to loopback)", shown)
 	}
 }
 
