@@ -91,6 +91,7 @@ func (c *call) run() (*http.Response, error) {
 		if r.res != nil {
 			discard(r.res)
 		}
+		c.ex.stick(next.cookies)
 		to, extra = next, paid
 	}
 }
@@ -248,11 +249,13 @@ func (c *call) other() (target, bool) {
 	if c.ex.policy == nil || !c.unread() {
 		return target{}, false
 	}
-	u := c.ex.policy.another(c.ex, c.req, c.tried, time.Now())
+	u, cookies := c.ex.policy.another(c.ex, c.req, c.tried, time.Now())
 	if u == nil {
 		return target{}, false
 	}
-	return c.t.target(c.req.Context(), u)
+	to, ok := c.t.target(c.req.Context(), u)
+	to.cookies = cookies
+	return to, ok
 }
 
 // unread says whether the request can be sent whole.

@@ -3,6 +3,7 @@ package resilience
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,6 +123,18 @@ func (ex *exchange) unadvise() {
 	if ex.retryAfter {
 		ex.header.Del("Retry-After")
 		ex.retryAfter = false
+	}
+}
+
+// stick sets cookies in the client's response, in place of those of the same name
+// that an earlier selection has set (RFC 6265, 4.1.1: one of a name).
+func (ex *exchange) stick(cookies []string) {
+	for _, cookie := range cookies {
+		name, _, _ := strings.Cut(cookie, "=")
+		others := slices.DeleteFunc(ex.header["Set-Cookie"], func(set string) bool {
+			return strings.HasPrefix(set, name+"=")
+		})
+		ex.header["Set-Cookie"] = append(others, cookie)
 	}
 }
 

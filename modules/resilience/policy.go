@@ -148,16 +148,47 @@ func (p *Policy) rotate(inner *reverseproxy.WeightedRoundRobinSelection, pool re
 }
 
 // another returns an upstream of the exchange's pool that has not been tried
-// and would not refuse, or nil.
-func (p *Policy) another(ex *exchange, r *http.Request, tried []*reverseproxy.Upstream, now time.Time) *reverseproxy.Upstream {
+// and would not refuse, or nil; and the cookies that the client is to get if the
+// request goes there.
+func (p *Policy) another(ex *exchange, r *http.Request, tried []*reverseproxy.Upstream, now time.Time) (u *reverseproxy.Upstream, cookies []string) {
 	left := p.untried(ex.pool, r, tried, now)
 	if len(left) == 0 {
-		return nil
+		return nil, nil
 	}
 	if _, weighted := p.inner.(*reverseproxy.WeightedRoundRobinSelection); weighted {
-		return left[rand.IntN(len(left))]
+		return p.byLot(ex.pool, left), nil
 	}
-	return p.again.Select(left, r, ex.writer)
+	w := aside{ex.writer, make(http.Header)}
+	u = p.again.Select(left, r, w)
+	return u, w.header["Set-Cookie"]
+}
+
+// aside is a response of which only the header is written, and not to the client.
+type aside struct {
+	http.ResponseWriter
+	header http.Header
+}
+
+func (a aside) Header() http.Header { return a.header }
+
+// byLot draws one of those left of a pool, by their weights.
+func (p *Policy) byLot(pool, left reverseproxy.UpstreamPool) *reverseproxy.Upstream {
+	sum := 0
+	for i, u := range pool {
+		if slices.Contains(left, u) {
+			sum += p.weight(i)
+		}
+	}
+	lot := rand.IntN(sum) // untried leaves out what has no weight
+	for i, u := range pool {
+		if !slices.Contains(left, u) {
+			continue
+		}
+		if lot -= p.weight(i); lot < 0 {
+			return u
+		}
+	}
+	return nil
 }
 
 // quietest returns, of the upstreams that have not been tried and would not

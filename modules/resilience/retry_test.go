@@ -209,6 +209,63 @@ func TestRetry_LeavesTheRotationAlone(t *testing.T) {
 	}
 }
 
+// Whatever the policy, a retry goes to an upstream that has not been tried.
+func TestRetry_UnderEveryPolicy(t *testing.T) {
+	bad, good := newOrigin(t, status(503)), newOrigin(t, nil)
+	for _, policy := range []string{
+		"random", "random_choose 2", "least_conn", "first", "round_robin", "weighted_round_robin 5 1",
+		"ip_hash", "client_ip_hash", "uri_hash", "header User-Agent", "query tenant", "cookie lb",
+	} {
+		t.Run(policy, func(t *testing.T) {
+			p := startProxy(t, strings.Replace(site("breaker off\nretry 1 min 100 {\nbackoff 1ms 1ms\n}", bad, good), "policy first", "policy "+policy, 1))
+			for i := range 10 {
+				if a := p.get(fmt.Sprint("/", i, "?tenant=", i)); a.status != 200 {
+					t.Errorf("request %d: %d, want 200 from the upstream that works", i, a.status)
+				}
+			}
+		})
+	}
+}
+
+func TestRetry_KeepsTheWeights(t *testing.T) {
+	bad, heavy, light := newOrigin(t, status(503)), newOrigin(t, nil), newOrigin(t, nil)
+	p := startProxy(t, strings.Replace(site("breaker off\nretry 1 min 100 {\nbackoff 1ms 1ms\n}", bad, heavy, light), "policy first", "policy weighted_round_robin 100 9 1", 1))
+	for range 100 { // the first of these all go to the upstream that fails
+		p.wantStatuses(200)
+	}
+	if h, l := heavy.hits.Load(), light.hits.Load(); h+l != 100 || l > 40 {
+		t.Errorf("of 100 retries %d and %d went to upstreams of weight 9 and 1", h, l)
+	}
+}
+
+// The cookie names the upstream that the client's answer came from: one that a
+// refused retry would have gone to is not named.
+func TestRetry_CookieNamesWhoAnswered(t *testing.T) {
+	bad, good := newOrigin(t, status(503)), newOrigin(t, nil)
+	name := func(o *origin) string { // as the policy makes it with this secret
+		p := startProxy(t, strings.Replace(site("", o), "policy first", "policy cookie lb secret", 1))
+		return p.get("/").header.Get("Set-Cookie")
+	}
+	named := map[string]string{name(bad): "bad", name(good): "good"}
+	for retry, wantRefused := range map[string]bool{"min 100": false, "budget 1% min 1": true} {
+		p := startProxy(t, strings.Replace(site("breaker off\nretry 1 "+retry, bad, good), "policy first", "policy cookie lb secret", 1))
+		refused := 0
+		for range 60 {
+			a := p.get("/")
+			who := map[int]string{200: "good", 503: "bad"}[a.status]
+			if set := a.header.Values("Set-Cookie"); len(set) != 1 || named[set[0]] != who {
+				t.Fatalf("%s: %d with the cookies %q (%v)", retry, a.status, set, named)
+			}
+			if who == "bad" {
+				refused++
+			}
+		}
+		if refused > 0 != wantRefused {
+			t.Errorf("%s: %d of 60 requests were not tried again", retry, refused)
+		}
+	}
+}
+
 func TestRetry_HostFollowsTheUpstream(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }
 	dead, alive := newOrigin(t, nil), newOrigin(t, echo)

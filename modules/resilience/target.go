@@ -25,6 +25,10 @@ type target struct {
 	u     *Upstream
 	proxy *reverseproxy.Upstream
 	dial  reverseproxy.DialInfo
+
+	// cookies, as values of Set-Cookie, make the client's later requests come
+	// here, too: for `policy cookie`, if another upstream was selected first.
+	cookies []string
 }
 
 // target returns the target that an upstream of the pool stands for.
