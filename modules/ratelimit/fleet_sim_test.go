@@ -363,3 +363,35 @@ func TestFleet_NeverOverAdmits(t *testing.T) {
 		})
 	})
 }
+
+// A lease is what is likely to be spent in the rest of the slot.
+func TestScript_LeasesAreSizedByDemand(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	server.SetTime(time.Unix(20_000_000*60, 0)) // a slot begins
+	for i, tc := range []struct {
+		window string
+		demand int64 // in 1000 s
+		want   uint32
+	}{
+		{"1m", 0, 1},
+		{"100ms", 4_900, 1},  // 0.49 are expected
+		{"100ms", 5_000, 2},  // 0.5
+		{"100ms", 19_000, 2}, // 1.9
+		{"1m", 25, 1},        // 1.5, but the next call is far away
+		{"100ms", 20_000, 3}, // 2: and its square root more
+		{"1m", 1_000_000, 60_000 + 244},
+		{"1m", 1_000_000_000, 250_000}, // half of what is left
+	} {
+		b := newRedisBackend(plainRedis{client}, "z", "node")
+		set := testSet(t, 1, false, "500000/"+tc.window)
+		r, err := b.charge(t.Context(), &call{name: nameOf(fmt.Sprint(i)), set: set, cost: 1, want: 1, share: 2, total: -1, demand: tc.demand})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.granted != tc.want {
+			t.Errorf("demand %d in 1000 s, slot %s: granted %d, want %d", tc.demand, tc.window, r.granted, tc.want)
+		}
+	}
+}

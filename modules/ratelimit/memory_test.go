@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -269,10 +270,13 @@ func TestMemory_NeverOverAdmits(t *testing.T) {
 	})
 }
 
+// admission is so many events at one time, in µs.
 type admission struct {
 	at   int64
 	cost uint32
 }
+
+func byTime(a, b admission) int { return cmp.Compare(a.at, b.at) }
 
 // mostInAnyWindow is the oracle: the largest sum of costs in any half-open
 // interval of the window's length. Admissions are in order of time.

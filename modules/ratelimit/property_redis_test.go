@@ -62,45 +62,32 @@ type schedule struct {
 	seed uint64
 	set  *policySet
 
-	nodes []atomic.Pointer[limiter]
+	nodes []atomic.Pointer[drifting]
 	ids   atomic.Int64
 	lost  atomic.Int64
 	asked atomic.Int64
 
 	mu         sync.Mutex
-	admissions map[string][]*span
+	admissions map[string][]admission
 }
 
-// span is an admission: when it was asked for and when it was known, in µs. Its
-// own time is in between.
-type span struct {
-	from, to int64
-	cost     uint32
-}
-
-// mostCertainlyIn is the largest sum of costs that certainly lies within some
-// interval of the window's length.
-func mostCertainlyIn(all []*span, window int64) (most int) {
-	slices.SortFunc(all, func(a, b *span) int { return int(a.from - b.from) })
-	for i, first := range all {
-		sum := 0
-		for _, s := range all[i:] {
-			if s.from >= first.from+window {
-				break
-			}
-			if s.to < first.from+window {
-				sum += int(s.cost)
-			}
-		}
-		most = max(most, sum)
+// decidedAt is decided, and when that was: what the clock said that was asked
+// last, before whoever asks the limiter shows it another time.
+func (l *limiter) decidedAt(a *ask, show func(instant) instant) (d decision, at int64) {
+	mine := *l
+	mine.clock = func() instant {
+		now := timeNow()
+		at = now.mono
+		return show(now)
 	}
-	return most
+	d = mine.decided(a)
+	return d, at
 }
 
 func newSchedule(t *testing.T, url string) *schedule {
 	s := &schedule{
-		t: t, url: url, seed: rand.Uint64(), nodes: make([]atomic.Pointer[limiter], fleetNodes),
-		admissions: make(map[string][]*span), set: testSet(t, 5, false, "25/1s", "90/6s"),
+		t: t, url: url, seed: rand.Uint64(), nodes: make([]atomic.Pointer[drifting], fleetNodes),
+		admissions: make(map[string][]admission), set: testSet(t, 5, false, "25/1s", "90/6s"),
 	}
 	t.Logf("seed %d", s.seed)
 	for i := range s.nodes {
@@ -109,12 +96,21 @@ func newSchedule(t *testing.T, url string) *schedule {
 	return s
 }
 
+// drifting is a node whose clock is faster or slower than that of Redis.
+type drifting struct {
+	*limiter
+	drift func(instant) instant
+}
+
 // boot starts a node anew, with nothing remembered, as after a crash.
 func (s *schedule) boot(i int, random *rand.Rand) {
 	h := newNodeWith(s.t, fmt.Sprintf(`{"redis":{"url":%q,"timeout":"%dms"}}`, s.url, 300+i)).
 		mustLoad("rate_limit {\nzone " + zoneName() + " {\nrate 1/1s\n}\n}")
-	drift := random.Int64N(1001) - 500 // ppm
-	start := timeNow()
+	ppm, start := random.Int64N(1001)-500, timeNow()
+	drift := func(now instant) instant {
+		now.mono += (now.mono - start.mono) * ppm / 1_000_000
+		return now
+	}
 	l := &limiter{
 		state: newState(5, false), outage: outageDeny, timeout: 400 * time.Millisecond, fleet: new(fleet), mono: monoNow,
 		backend: &lossy{
@@ -122,14 +118,10 @@ func (s *schedule) boot(i int, random *rand.Rand) {
 			random:  rand.New(rand.NewPCG(s.seed, random.Uint64())), most: 300 * time.Millisecond, lost: &s.lost,
 		},
 		lease: []leasing{{mode: leaseAuto}, {mode: leaseOff}, {mode: leaseFixed, size: 7}}[random.IntN(3)],
-		clock: func() instant {
-			now := timeNow()
-			now.mono += (now.mono - start.mono) * drift / 1_000_000
-			return now
-		},
+		clock: func() instant { return drift(timeNow()) },
 	}
 	l.fleet.nodes.Store(fleetNodes)
-	s.nodes[i].Store(l)
+	s.nodes[i].Store(&drifting{l, drift})
 }
 
 // run sends for as long and reports what was admitted.
@@ -137,10 +129,9 @@ func (s *schedule) run(length time.Duration, disturb func()) {
 	ctx, stop := context.WithTimeout(s.t.Context(), length)
 	defer stop()
 	var wg sync.WaitGroup
-	start := time.Now()
 	for i := range s.nodes {
 		for client := range 3 {
-			wg.Go(func() { s.client(ctx, i, rand.New(rand.NewPCG(s.seed, uint64(100*i+client+100))), start) })
+			wg.Go(func() { s.client(ctx, i, rand.New(rand.NewPCG(s.seed, uint64(100*i+client+100)))) })
 		}
 		wg.Go(func() {
 			for ctx.Err() == nil {
@@ -163,22 +154,21 @@ func (s *schedule) run(length time.Duration, disturb func()) {
 	wg.Wait()
 }
 
-func (s *schedule) client(ctx context.Context, node int, random *rand.Rand, start time.Time) {
+func (s *schedule) client(ctx context.Context, node int, random *rand.Rand) {
 	for ctx.Err() == nil {
 		key := fmt.Sprint("key", random.IntN(3))
 		a := testAsk(s.set, key, []uint32{1, 1, 1, 2, 5}[random.IntN(5)])
 		l := s.nodes[node].Load()
-		sp := &span{from: time.Since(start).Microseconds(), cost: a.cost}
-		d := l.decided(a)
-		sp.to = time.Since(start).Microseconds()
+		d, at := l.decidedAt(a, l.drift)
 		s.asked.Add(1)
 		if d.ok {
+			cost := a.cost
 			if random.IntN(8) == 0 { // its response was not one to count
 				l.refund(a, &d)
-				sp.cost = 0
+				cost = 0
 			}
 			s.mu.Lock()
-			s.admissions[key] = append(s.admissions[key], sp)
+			s.admissions[key] = append(s.admissions[key], admission{at, cost})
 			s.mu.Unlock()
 		}
 		if random.IntN(4) == 0 {
@@ -192,10 +182,11 @@ func (s *schedule) check() {
 	s.t.Helper()
 	total := 0
 	for key, all := range s.admissions {
+		slices.SortFunc(all, byTime)
 		total += len(all)
 		for i := range s.set.policies {
 			p := &s.set.policies[i]
-			worst := mostCertainlyIn(all, p.window)
+			worst := mostInAnyWindow(all, p.window)
 			if worst > int(p.limit) {
 				s.t.Errorf("seed %d: %s: %d admitted in some %s of %s", s.seed, key, worst, time.Duration(p.rate.Window), p.rate)
 			}

@@ -132,9 +132,13 @@ if ban == 0 and cost <= available then
   granted = math.max(math.min(available, want), 0)
   local more = demand * rem / 1000000000
   if more >= 2 then
-    more = math.min(math.floor(more + math.sqrt(more)), math.floor(available / share))
-    if more > granted then granted = more end
+    more = math.floor(more + math.sqrt(more))
+  elseif more >= 0.5 and demand >= 4000 then
+    -- One in advance is likely to be spent. If not, it goes back with a call that
+    -- is made anyway: with a demand of 4/s there is one before settleAfter.
+    more = want + 1
   end
+  granted = math.max(granted, math.min(math.floor(more), math.floor(available / share)))
 elseif ban == 0 then
   for i = 1, n do
     local p = ps[i]
