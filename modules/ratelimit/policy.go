@@ -170,7 +170,7 @@ func newPolicySet(zone, tier string, rates []Rate, slots int, gcra bool) (*polic
 		p := newPolicy(r, slots, name)
 		for j := range s.policies {
 			if s.policies[j].id == p.id { // to the µs; they would be one record
-				return nil, fmt.Errorf("two rates have the window %s", shortDuration(time.Duration(r.Window)))
+				return nil, fmt.Errorf("%s and %s have the same window: give one of them", s.policies[j].rate, r)
 			}
 		}
 		if gcra && p.limit > 0 && p.window/int64(p.limit) < 10 {
