@@ -51,20 +51,44 @@ func (b *bans) denied(k Key, rule banRule, now int64, room int) bool {
 	return b.add(k, now+rule.length, now, room)
 }
 
-// add bans a key. A full list first forgets what has ended; a list full of
-// bans in force takes no more, and the key remains limited.
+// add bans a key for what it did. A full list gives the place of a ban that has
+// ended, if there is one among a few; else it takes no more, and the key remains
+// limited. Who floods the gateway brings this about, so it must not look at all.
 func (b *bans) add(k Key, until, now int64, room int) (added bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.until) >= room {
-		b.expire(now)
-	}
-	if len(b.until) >= room && b.until[k] == 0 {
+	if _, there := b.until[k]; !there && len(b.until) >= room && !b.makeRoom(now) {
 		return false
 	}
+	b.put(k, max(b.until[k], until)) // an operator's may be the longer one
+	return true
+}
+
+// order bans a key because an operator says so, however full the list is.
+func (b *bans) order(k Key, until int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(k, until)
+}
+
+func (b *bans) put(k Key, until int64) {
 	b.until[k] = until
 	b.count.Store(int64(len(b.until)))
-	return true
+}
+
+// makeRoom forgets what has ended of a few bans; sweep finds the others.
+func (b *bans) makeRoom(now int64) (made bool) {
+	seen := 0
+	for k, until := range b.until { // from anywhere on
+		if until <= now {
+			delete(b.until, k)
+			made = true
+		}
+		if seen++; seen >= evictionSample {
+			break
+		}
+	}
+	return made
 }
 
 // remove ends a ban and reports whether there was one.
@@ -80,16 +104,12 @@ func (b *bans) remove(k Key) bool {
 // sweep forgets bans and refusals that are over.
 func (b *bans) sweep(now int64) {
 	b.mu.Lock()
-	b.expire(now)
-	b.count.Store(int64(len(b.until)))
-	b.mu.Unlock()
-	b.denials.table.sweep(now)
-}
-
-func (b *bans) expire(now int64) {
 	for k, until := range b.until {
 		if until <= now {
 			delete(b.until, k)
 		}
 	}
+	b.count.Store(int64(len(b.until)))
+	b.mu.Unlock()
+	b.denials.table.sweep(now)
 }

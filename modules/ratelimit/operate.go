@@ -144,7 +144,7 @@ func onChange(payload string) {
 func (s *state) changed(k Key, ban, now int64) {
 	s.accounts.forget(k)
 	if ban > 0 {
-		s.bans.add(k, now+ban, now, defaultMaxKeys)
+		s.bans.order(k, now+ban)
 	} else {
 		s.bans.remove(k)
 	}
