@@ -199,19 +199,27 @@ func leastAndMedian(v []float64) (least, median float64) {
 }
 
 // flood asks once about each of so many distinct keys, as an attacker does who
-// makes them up, and returns the heap that it leaves behind.
+// makes them up, and returns the heap that it leaves behind. With a ban, each
+// costs more than the limit, so that it is refused and the refusal counted.
 func flood(tb testing.TB, l *limiter, distinct, keys int) (perKey float64) {
 	tb.Helper()
 	set := testSet(tb, defaultSlots, false, "5/15m")
+	cost := uint32(1)
+	if l.ban.threshold > 0 {
+		cost = 6
+	}
 	before := heap()
 	for i := range distinct {
-		a := testAsk(set, fmt.Sprint("attacker", i), 1)
+		a := testAsk(set, fmt.Sprint("attacker", i), cost)
 		a.bounds = bounds{keys: keys, evict: true}
 		l.decided(a)
 	}
 	perKey = float64(heap()-before) / float64(keys)
 	if size := l.memory.table.size(); size > keys+shards {
 		tb.Errorf("%d records, bound %d", size, keys)
+	}
+	if size := l.bans.denials.table.size(); size > keys+shards || len(l.bans.until) > keys {
+		tb.Errorf("%d records of refusals and %d bans, bound %d", size, len(l.bans.until), keys)
 	}
 	if size := l.accounts.size(); size > keys+shards {
 		tb.Errorf("%d accounts, bound %d", size, keys)
@@ -228,8 +236,15 @@ func heap() uint64 {
 	return s.HeapAlloc
 }
 
-// maxPerKey is what a tracked key may cost.
-const maxPerKey = 300
+// maxPerKey is what a tracked key may cost, and maxPerBanned what one may that is
+// refused in a zone with a ban: it has a second record, and stands in a list.
+const maxPerKey, maxPerBanned = 300, 2*maxPerKey
+
+// rarely and soon are bans: by refusals that no test reaches, and by the first.
+var (
+	rarely = banRule{threshold: 1000, within: 3600 * second, length: 3600 * second}
+	soon   = banRule{threshold: 1, within: 3600 * second, length: 3600 * second}
+)
 
 // Whatever an attacker makes up, memory stays within its bound.
 func TestMemory_FiveMillionKeys(t *testing.T) {
@@ -240,14 +255,20 @@ func TestMemory_FiveMillionKeys(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		backend backend
-	}{{"memory", nil}, {"redis", strict{}}} {
+		ban     banRule
+		most    float64
+	}{
+		{"memory", nil, banRule{}, maxPerKey},
+		{"redis", strict{}, banRule{}, maxPerKey},
+		{"all banned", nil, soon, maxPerBanned},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := localLimiter()
-			l.backend, l.timeout = tc.backend, time.Second
+			l.backend, l.timeout, l.ban = tc.backend, time.Second, tc.ban
 			perKey := flood(t, l, distinct, keys)
 			t.Logf("%d distinct keys, %d tracked: %.0f bytes per tracked key, %d evicted", distinct, keys, perKey, l.memory.table.evicted.Load())
-			if perKey > maxPerKey {
-				t.Errorf("%.0f bytes per key, want at most %d", perKey, maxPerKey)
+			if perKey > tc.most {
+				t.Errorf("%.0f bytes per key, want at most %.0f", perKey, tc.most)
 			}
 		})
 	}
@@ -269,16 +290,24 @@ func BenchmarkFigure_MemoryPerKey(b *testing.B) {
 	for _, tc := range []struct {
 		name     string
 		backend  backend
+		ban      banRule
 		distinct int
 	}{
-		{"memory, all keys fit", nil, keys},
-		{"memory, 5 times as many keys", nil, 5 * keys},
-		{"redis, all keys fit", strict{}, keys},
-		{"redis, 5 times as many keys", strict{}, 5 * keys},
+		{"memory, all keys fit", nil, banRule{}, keys},
+		{"memory, 5 times as many keys", nil, banRule{}, 5 * keys},
+		{"redis, all keys fit", strict{}, banRule{}, keys},
+		{"redis, 5 times as many keys", strict{}, banRule{}, 5 * keys},
+		{"ban, all refused, all keys fit", nil, rarely, keys},
+		{"ban, all refused, 5 times as many", nil, rarely, 5 * keys},
+		{"ban, all banned, 5 times as many", nil, soon, 5 * keys},
 	} {
 		l := localLimiter()
-		l.backend, l.timeout = tc.backend, time.Second
-		b.Logf("%-30s %d distinct keys, max_keys %d: %.0f bytes of heap per tracked key (target ≤ %d)",
-			tc.name, tc.distinct, keys, flood(b, l, tc.distinct, keys), maxPerKey)
+		l.backend, l.timeout, l.ban = tc.backend, time.Second, tc.ban
+		target := maxPerKey
+		if tc.ban.threshold > 0 {
+			target = maxPerBanned
+		}
+		b.Logf("%-34s %d distinct keys, max_keys %d: %.0f bytes of heap per tracked key (target ≤ %d)",
+			tc.name, tc.distinct, keys, flood(b, l, tc.distinct, keys), target)
 	}
 }
