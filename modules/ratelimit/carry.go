@@ -62,10 +62,15 @@ func (c *counts) lighter(o *counts) bool {
 // back may be refused too early, but never too late.
 func (t *table) carry(s *shard, i int) {
 	k := s.kinds[s.policies[i]]
+	k.carriers(t.ring).shared(s.heads[i].id(), t.ring).absorb(s.record(i, t.ring))
+}
+
+// carriers returns the shared records to be added to.
+func (k *kind) carriers(ring int) *rows {
 	if k.carried == nil {
-		k.carried = newRows(carriers, t.ring)
+		k.carried = newRows(carriers, ring)
 	}
-	k.carried.shared(s.heads[i].id(), t.ring).absorb(s.record(i, t.ring))
+	return k.carried
 }
 
 // shared is a key's record among carriers.

@@ -238,7 +238,7 @@ func heap() uint64 {
 
 // maxPerKey is what a tracked key may cost, and maxPerBanned what one may that is
 // refused in a zone with a ban: it has a second record, and stands in a list.
-const maxPerKey, maxPerBanned = 300, 2*maxPerKey
+const maxPerKey, maxPerBanned = 300, 2 * maxPerKey
 
 // rarely and soon are bans: by refusals that no test reaches, and by the first.
 var (

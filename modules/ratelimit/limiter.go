@@ -147,9 +147,9 @@ func (l *limiter) takeLocal(a *ask, d *decision) {
 func (l *limiter) takeAlone(a *ask) (d decision) {
 	switch l.outage {
 	case outageAllow:
-		l.memory.force(a, a.cost, l.mono())
+		slots := l.memory.force(a, a.cost, l.mono())
 		l.accounts.admittedAlone(a)
-		return decision{ok: true, source: fromFallback, fallback: true}
+		return decision{ok: true, source: fromFallback, fallback: true, slots: slots}
 	case outageDeny:
 		return decision{source: fromFallback, fallback: true, wait: retryOutage, reset: retryOutage}
 	}

@@ -192,38 +192,58 @@ func (m *memory) close(s *shard, a *ask, places *[maxPolicies]int) {
 	}
 }
 
+// nowhere is the slot of events that are in no record of the key's own, so that
+// no refund can take them back.
+const nowhere = -1
+
 // force counts events that were admitted elsewhere, whatever the limit, and
 // returns where.
 func (m *memory) force(a *ask, cost uint32, now int64) (slots [maxPolicies]int64) {
 	s := m.table.shard(a.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	places, _, ok := m.open(s, a, now)
-	if !ok {
-		return slots
-	}
 	for i := range a.set.policies {
-		p, r := &a.set.policies[i], s.record(places[i], m.table.ring)
-		if a.set.gcra {
-			r.since = max(r.since, now) + p.interval()*int64(cost)
-			continue
-		}
-		r.advance(now / p.width)
-		r.charge(cost)
-		slots[i] = r.slot
+		slots[i] = m.forceUnder(s, a, &a.set.policies[i], cost, now)
 	}
-	m.close(s, a, &places)
 	return slots
+}
+
+// forceUnder is force under one policy. Without room the events are counted
+// where those of evicted keys are: the key may be refused too early when it gets
+// a record, but what it was admitted is not forgotten.
+func (m *memory) forceUnder(s *shard, a *ask, p *policy, cost uint32, now int64) (slot int64) {
+	k := a.key.under(p)
+	if s.find(k) < 0 && !m.table.insert(s, a, p, now) {
+		s.kind(p).carriers(m.table.ring).shared(k.id(), m.table.ring).force(p, a.set.gcra, cost, now)
+		return nowhere
+	}
+	n := s.find(k)
+	s.hold(n)
+	defer s.free(n)
+	return s.record(n, m.table.ring).force(p, a.set.gcra, cost, now)
+}
+
+// force counts events whatever the limit and returns where.
+func (r record) force(p *policy, gcra bool, cost uint32, now int64) (slot int64) {
+	if gcra {
+		r.since = min(max(r.since, now)+p.span(cost), maxSpan)
+		return now
+	}
+	r.advance(now / p.width)
+	r.charge(cost)
+	return r.slot
 }
 
 // refund takes back what was charged to the given slots.
 func (m *memory) refund(k Key, set *policySet, slots [maxPolicies]int64, cost uint32) {
 	m.each(k, set, func(i int, p *policy, r record) {
-		if set.gcra {
-			r.since -= p.interval() * int64(cost)
-			return
+		switch {
+		case slots[i] == nowhere:
+		case set.gcra:
+			r.since -= p.span(cost)
+		default:
+			r.refund(slots[i], cost)
 		}
-		r.refund(slots[i], cost)
 	})
 }
 

@@ -210,6 +210,73 @@ func TestMemory_EvictionNeverForgets(t *testing.T) {
 	}
 }
 
+// With a full table, what was admitted elsewhere is neither forgotten nor given
+// back to anything else.
+func TestMemory_ForceWithoutRoomIsNotForgotten(t *testing.T) {
+	for _, gcra := range []bool{false, true} {
+		m, now := newMemory(12, gcra), second
+		set := testSet(t, 12, gcra, "5/1m")
+		key := testAsk(set, "late", 5)
+		key.bounds = bounds{keys: 1}
+		var other *ask // the only key in the shard
+		for i := 0; other == nil; i++ {
+			if a := testAsk(set, fmt.Sprint("other", i), 5); a.key.shard() == key.key.shard() {
+				other = a
+			}
+		}
+		if !m.take(other, now).ok {
+			t.Fatal("the first key was refused")
+		}
+		slots := m.force(key, 5, now)
+		if m.table.size() != 1 || slots[0] != nowhere {
+			t.Fatalf("gcra=%t: %d records, slots %v: want no room", gcra, m.table.size(), slots)
+		}
+		key.bounds.keys = 1 << 20
+		if d := m.take(key, now+second); d.ok || d.full {
+			t.Errorf("gcra=%t: got %+v, want refused: 5 of 5 were admitted elsewhere", gcra, d)
+		}
+		m.refund(other.key, set, slots, 5)
+		if m.take(other, now+second).ok {
+			t.Errorf("gcra=%t: a refund of what is in no record freed another event", gcra)
+		}
+	}
+}
+
+// A client may choose the cost.
+func TestMemory_NoCostAboveTheLimitIsAdmitted(t *testing.T) {
+	windows := []time.Duration{time.Millisecond, time.Hour, 24 * time.Hour, maxWindow}
+	for _, gcra := range []bool{false, true} {
+		for _, events := range []int64{0, 1, 3, 5, 90, maxEvents} {
+			for _, window := range windows {
+				if gcra && events > 90 {
+					continue // no such policy
+				}
+				rate := Rate{Events: events, Window: caddy.Duration(window)}
+				for _, slots := range []int{1, defaultSlots, maxSlots} {
+					set, err := newPolicySet("z", "", []Rate{rate}, slots, gcra)
+					if err != nil {
+						t.Fatal(err)
+					}
+					m := newMemory(slots, gcra)
+					for _, now := range []int64{0, second, 1 << 50} {
+						for _, cost := range []uint32{1, 4, 300_000_000, 600_000_001, maxEvents + 1, 1<<31 + 7, ^uint32(0)} {
+							a := testAsk(set, "a", cost)
+							if d := m.take(a, now); d.ok && int64(cost) > events || !d.ok && d.wait <= 0 {
+								t.Errorf("gcra=%t %s, slots %d: cost %d at %d: %+v", gcra, rate, slots, cost, now, d)
+							}
+							m.force(a, cost, now)
+							if d := m.take(a, now); d.ok && int64(cost) > events {
+								t.Errorf("gcra=%t %s, slots %d: admitted after %d at %d", gcra, rate, slots, cost, now)
+							}
+							m.reset(a.key, set)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestMemory_SweepForgetsOnlyTheExpired(t *testing.T) {
 	m := newMemory(12, false)
 	set := testSet(t, 12, false, "1/1m")

@@ -136,12 +136,22 @@ func newPolicy(r Rate, slots int, name string) policy {
 }
 
 // interval is the time that one event takes up under gcra, rounded up, so that
-// rounding never admits more.
+// rounding never admits more. A limit of zero, which admits none, has the whole
+// window, as in Redis.
 func (p *policy) interval() int64 {
 	if p.limit == 0 {
-		return math.MaxInt64
+		return p.window
 	}
 	return (p.window + int64(p.limit) - 1) / int64(p.limit)
+}
+
+// maxSpan, in µs, is so far from any time that sums with it do not overflow.
+const maxSpan = 1 << 61
+
+// span is the time that so many events take up under gcra.
+func (p *policy) span(cost uint32) int64 {
+	step := p.interval()
+	return step * min(int64(cost), maxSpan/step)
 }
 
 // policySet is what limits a key: all of its policies admit an event, or none

@@ -37,7 +37,8 @@ func judgeSmooth(p *policy, a *ask, i int, arrival, now int64, d *decision) {
 		return
 	}
 	step := a.interval(p)
-	next := max(arrival, now) + step*int64(a.cost)
+	cost := min(a.cost, limit+1) // what is more never fits either, but would overflow
+	next := max(arrival, now) + step*int64(cost)
 	ahead := next - now - step*int64(limit)
 	if ahead > 0 {
 		if d.ok || ahead > d.wait {

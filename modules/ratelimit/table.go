@@ -65,6 +65,19 @@ type kind struct {
 	carried *rows // see carry; nil as long as no record had to go
 }
 
+// kind returns what a policy's records have in common.
+func (s *shard) kind(p *policy) *kind {
+	k := s.kinds[p.id]
+	if k == nil {
+		if s.kinds == nil {
+			s.kinds = make(map[uint32]*kind, 1)
+		}
+		k = &kind{width: p.width}
+		s.kinds[p.id] = k
+	}
+	return k
+}
+
 func (t *table) shard(k Key) *shard { return &t.shards[k.shard()] }
 
 // find returns the place of a key's record, or -1.
@@ -101,12 +114,7 @@ func (t *table) insert(s *shard, a *ask, p *policy, now int64) bool {
 	*r.counts = counts{slot: now / p.width}
 	clear(r.ring)
 	s.policies[i] = p.id
-	switch k := s.kinds[p.id]; {
-	case k == nil && s.kinds == nil:
-		s.kinds = map[uint32]*kind{p.id: {width: p.width}}
-	case k == nil:
-		s.kinds[p.id] = &kind{width: p.width}
-	case k.carried != nil:
+	if k := s.kind(p); k.carried != nil {
 		r.absorb(k.carried.shared(id, t.ring))
 	}
 	s.used++
