@@ -90,7 +90,8 @@ func (m *memory) decide(a *ask, now int64, d *decision) {
 }
 
 // decideSeized decides about a key that has a record and one policy, if nobody
-// else is about to. It needs no lock but the record's own.
+// else is about to. It needs no lock but the record's own, which a panic would
+// leave held for ever: nothing between seize and free may panic.
 func (m *memory) decideSeized(a *ask, now int64, d *decision) bool {
 	w := m.table.seizable[a.key.shard()].Load()
 	i, ok := w.seize(a.key.under(&a.set.policies[0]).id())

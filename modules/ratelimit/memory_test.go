@@ -242,6 +242,21 @@ func TestMemory_ForceWithoutRoomIsNotForgotten(t *testing.T) {
 	}
 }
 
+// What on_error allow admits is refunded where it was charged.
+func TestLimiter_RefundsWhatAnOutageAdmitted(t *testing.T) {
+	l := localLimiter()
+	l.outage, l.mono = outageAllow, func() int64 { return 3600 * second }
+	a := testAsk(testSet(t, defaultSlots, false, "5/1m"), "a", 3)
+	d := l.takeAlone(a)
+	if sums, _ := l.memory.counted(a.key, a.set, 3600*second); !d.ok || sums[0] != 3 {
+		t.Fatalf("%+v, %d counted, want 3 admitted", d, sums[0])
+	}
+	l.refund(a, &d)
+	if sums, _ := l.memory.counted(a.key, a.set, 3600*second); sums[0] != 0 {
+		t.Errorf("%d still counted after the refund", sums[0])
+	}
+}
+
 // A client may choose the cost.
 func TestMemory_NoCostAboveTheLimitIsAdmitted(t *testing.T) {
 	windows := []time.Duration{time.Millisecond, time.Hour, 24 * time.Hour, maxWindow}
@@ -275,6 +290,50 @@ func TestMemory_NoCostAboveTheLimitIsAdmitted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Nothing between seizing a place and freeing it gives the place back on a panic,
+// so whatever config, clients and clocks can bring about must not panic there.
+func TestMemory_ExtremesLeaveNoPlaceHeld(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		gcra := rapid.Bool().Draw(t, "gcra")
+		slots := rapid.SampledFrom([]int{1, 2, defaultSlots, maxSlots}).Draw(t, "slots")
+		events := rapid.OneOf(rapid.Int64Range(0, 3), rapid.Int64Range(0, maxEvents)).Draw(t, "events")
+		window := rapid.OneOf(rapid.Just(int64(time.Millisecond)), rapid.Int64Range(int64(time.Millisecond), int64(maxWindow))).Draw(t, "window")
+		set, err := newPolicySet("z", "", []Rate{{events, caddy.Duration(window)}}, slots, gcra)
+		if err != nil {
+			t.Skip(err)
+		}
+		m := newMemory(slots, gcra)
+		a := testAsk(set, "a", 0)
+		var d decision
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			now := rapid.OneOf(rapid.Int64Range(0, 1<<40), rapid.Int64Range(0, 1<<62)).Draw(t, "now") // also back
+			a.cost = rapid.OneOf(rapid.Uint32Range(1, 3), rapid.Uint32()).Draw(t, "cost")
+			a.share = rapid.OneOf(rapid.Uint32Range(0, 3), rapid.Uint32()).Draw(t, "share")
+			switch rapid.SampledFrom([]string{"take", "take", "force", "refund", "reset", "sweep"}).Draw(t, "do") {
+			case "take":
+				d = m.take(a, now)
+				if d.ok && int64(a.cost) > events {
+					t.Fatalf("cost %d of %d admitted", a.cost, events)
+				}
+			case "force":
+				d.slots = m.force(a, a.cost, now)
+			case "refund":
+				m.refund(a.key, set, d.slots, a.cost)
+			case "reset":
+				m.reset(a.key, set)
+			case "sweep":
+				m.table.sweep(now)
+			}
+			w := m.table.seizable[a.key.shard()].Load()
+			for i := range w.heads {
+				if w.heads[i].key.Load()&busy != 0 {
+					t.Fatal("a place is still held")
+				}
+			}
+		}
+	})
 }
 
 func TestMemory_SweepForgetsOnlyTheExpired(t *testing.T) {

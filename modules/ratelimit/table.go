@@ -28,7 +28,6 @@ type table struct {
 
 	shards  [shards]shard
 	evicted atomic.Uint64
-	refused atomic.Uint64
 }
 
 func newTable(ring int) *table {
@@ -102,7 +101,6 @@ func (s *shard) find(k Key) int {
 func (t *table) insert(s *shard, a *ask, p *policy, now int64) bool {
 	if room := a.bounds.perShard(); s.used >= room {
 		if !t.makeRoom(s, a, now) {
-			t.refused.Add(1)
 			return false
 		}
 	} else if (s.used+1)*densest > len(s.heads) {
