@@ -283,6 +283,9 @@ func TestMemory_NoCostAboveTheLimitIsAdmitted(t *testing.T) {
 							if d := m.take(a, now); d.ok && int64(cost) > events {
 								t.Errorf("gcra=%t %s, slots %d: admitted after %d at %d", gcra, rate, slots, cost, now)
 							}
+							if int64(cost) >= events && m.take(testAsk(set, "a", 1), now).ok {
+								t.Errorf("gcra=%t %s, slots %d: one more admitted after %d at %d", gcra, rate, slots, cost, now)
+							}
 							m.reset(a.key, set)
 						}
 					}
